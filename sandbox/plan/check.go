@@ -1,0 +1,204 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Bounds of a plan, so that its lowered form always fits.
+const (
+	maxOps    = 4096
+	maxString = 1 << 20
+	maxList   = 1 << 16
+)
+
+// ErrOrder is what every broken rule of order wraps.
+var ErrOrder = errors.New("unsafe order")
+
+// ErrInvalid is what every other fault of a plan wraps.
+var ErrInvalid = errors.New("invalid plan")
+
+// rank is the one safe order within a stage: an op may follow only ops of the
+// same or a smaller rank. Each step is there for a fault that was seen:
+//
+//   - descriptors are closed before anything can be reached through them;
+//   - the cgroup namespace comes after the ids, which its owner needs;
+//   - sources are opened while the caller's ids apply, for afterwards the
+//     caller's private directories cannot be read, and before anything is
+//     mounted over their paths;
+//   - the new root is there before things are put into it;
+//   - the pivot follows every mount, and nothing is opened after it;
+//   - the job's rlimits are set while it may still raise them, groups and ids
+//     while it has capabilities, capabilities before no_new_privs takes the way
+//     back, and the filter last, since it forbids most of the above.
+var rank = [kindEnd]int{
+	CloseDescriptors: 1, MapIDs: 2, CgroupNamespace: 3, PrivateMounts: 4, Open: 5, SetIDs: 6,
+	Scratch: 7, Root: 8,
+	Mkdir: 9, Symlink: 9, File: 9, Copy: 9, Bind: 9, Overlay: 9, Tmpfs: 9, Proc: 9, Devpts: 9,
+	Mask: 9, Protect: 9, Sysctl: 9, Hostname: 9, Loopback: 9, Affinity: 9, OOMScore: 9,
+	Pivot: 10, ReadOnlyRoot: 11, Fork: 12,
+	InitIDs: 1, InitDrop: 2, Ready: 3, Release: 4,
+	Session: 1, Rlimit: 2, JobIDs: 3, Capabilities: 4, Chdir: 5, NoNewPrivs: 6, Landlock: 7,
+	AwaitInit: 8, Seccomp: 9, Exec: 10,
+}
+
+// required are the ops without which no plan is safe, each exactly once.
+var required = []Kind{
+	CloseDescriptors, MapIDs, PrivateMounts, Scratch, Root, Pivot, Fork,
+	InitIDs, InitDrop, Ready, Release,
+	Session, JobIDs, Capabilities, Chdir, NoNewPrivs, AwaitInit, Exec,
+}
+
+// single are the further ops that may come at most once.
+var single = []Kind{
+	CgroupNamespace, SetIDs, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
+	ReadOnlyRoot, Landlock, Seccomp,
+}
+
+// Check tells whether the plan is safe to carry out. Its errors wrap ErrOrder
+// or ErrInvalid and name the op by its number, from 1, as String prints it.
+func Check(p *Plan) error {
+	if p.Version != Version {
+		return fmt.Errorf("%w: version %d, this is version %d", ErrInvalid, p.Version, Version)
+	}
+	if len(p.Ops) > maxOps {
+		return fmt.Errorf("%w: %d ops, the most is %d", ErrInvalid, len(p.Ops), maxOps)
+	}
+	for _, ns := range []Namespace{User, Mount, PID, IPC, UTS} {
+		if !p.HasNamespace(ns) {
+			return fmt.Errorf("%w: no %s namespace", ErrInvalid, ns)
+		}
+	}
+	if err := p.IDs.check(); err != nil {
+		return err
+	}
+	var count [kindEnd]int
+	opened := map[int]bool{}
+	for i := range p.Ops {
+		op := &p.Ops[i]
+		if op.Kind == 0 || op.Kind >= kindEnd {
+			return fmt.Errorf("%w: op %d: %s", ErrInvalid, i+1, op.Kind)
+		}
+		count[op.Kind]++
+		if i > 0 {
+			if err := follows(p.Ops[i-1].Kind, op.Kind); err != nil {
+				return fmt.Errorf("%w: op %d: %v", ErrOrder, i+1, err)
+			}
+		}
+		if err := op.check(opened); err != nil {
+			return fmt.Errorf("%w: op %d (%s): %v", ErrInvalid, i+1, op.Kind, err)
+		}
+	}
+	for _, k := range required {
+		if count[k] != 1 {
+			return fmt.Errorf("%w: %d ops %s, there must be one", ErrInvalid, count[k], k)
+		}
+	}
+	for _, k := range single {
+		if count[k] > 1 {
+			return fmt.Errorf("%w: %d ops %s, there may be one", ErrInvalid, count[k], k)
+		}
+	}
+	return nil
+}
+
+// follows tells why an op of kind b may not come right after one of kind a.
+func follows(a, b Kind) error {
+	switch {
+	case b.Stage() < a.Stage():
+		return fmt.Errorf("%s belongs before %s", b, a)
+	case b.Stage() == a.Stage() && rank[b] < rank[a]:
+		return fmt.Errorf("%s must come before %s", b, a)
+	case b.Stage() > a.Stage() && a.Stage() == StageSetup && a != Fork:
+		return fmt.Errorf("%s before the fork", b)
+	}
+	return nil
+}
+
+// check looks at one op by itself, and at the handles opened so far.
+func (op *Op) check(opened map[int]bool) error {
+	for _, s := range append([]string{op.Source, op.Target, op.Data}, append(op.Names, op.Write...)...) {
+		if len(s) > maxString || (op.Kind != File && strings.ContainsRune(s, 0)) {
+			return fmt.Errorf("a string of %d bytes is too long or holds a NUL", len(s))
+		}
+	}
+	if len(op.Groups) > maxList || len(op.Names) > maxList || len(op.Write) > maxList {
+		return errors.New("a list is too long")
+	}
+	switch op.Kind {
+	case Open:
+		if op.Handle < 1 || opened[op.Handle] {
+			return fmt.Errorf("handle %d is taken or not positive", op.Handle)
+		}
+		opened[op.Handle] = true
+		return absolute("source", op.Source)
+	case Copy:
+		if err := absolute("source", op.Source); err != nil {
+			return err
+		}
+		return absolute("target", op.Target)
+	case Bind, Overlay:
+		if !opened[op.Handle] {
+			return fmt.Errorf("handle %d was never opened", op.Handle)
+		}
+		return absolute("target", op.Target)
+	case Root:
+		if op.Flags.Has(InSource) && !opened[op.Handle] {
+			return fmt.Errorf("handle %d was never opened", op.Handle)
+		}
+	case Mkdir, Symlink, File, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
+		return absolute("target", op.Target)
+	case Landlock:
+		for _, p := range append(append([]string(nil), op.Names...), op.Write...) {
+			if err := absolute("path", p); err != nil {
+				return err
+			}
+		}
+	case Sysctl:
+		if op.Target == "" || path.IsAbs(op.Target) || path.Clean(op.Target) != op.Target || strings.HasPrefix(op.Target, "..") {
+			return fmt.Errorf("target %q is not a clean path below /proc", op.Target)
+		}
+	case Exec:
+		if len(op.Names) == 0 || len(op.Write) == 0 {
+			return errors.New("no command")
+		}
+	default:
+	}
+	return nil
+}
+
+func absolute(what, p string) error {
+	if !path.IsAbs(p) || path.Clean(p) != p {
+		return fmt.Errorf("%s %q is not an absolute, clean path", what, p)
+	}
+	return nil
+}
+
+// check tells whether the mappings keep host root, and ids twice, out.
+func (m *IDs) check() error {
+	for _, list := range [][]Mapping{m.UID, m.GID} {
+		if len(list) == 0 || len(list) > 340 {
+			return fmt.Errorf("%w: %d id mappings, the kernel takes 1 to 340", ErrInvalid, len(list))
+		}
+		for i, a := range list {
+			if a.Count == 0 || uint64(a.Inside)+uint64(a.Count) > 1<<32-1 || uint64(a.Outside)+uint64(a.Count) > 1<<32-1 {
+				return fmt.Errorf("%w: mapping of %d ids from %d to %d overflows", ErrInvalid, a.Count, a.Inside, a.Outside)
+			}
+			if a.Outside == 0 {
+				return fmt.Errorf("%w: host root is never mapped", ErrInvalid)
+			}
+			for _, b := range list[:i] {
+				if overlap(a.Inside, b.Inside, a.Count, b.Count) || overlap(a.Outside, b.Outside, a.Count, b.Count) {
+					return fmt.Errorf("%w: mappings overlap at %d and %d", ErrInvalid, a.Inside, b.Inside)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func overlap(a, b, na, nb uint32) bool {
+	return uint64(a) < uint64(b)+uint64(nb) && uint64(b) < uint64(a)+uint64(na)
+}
