@@ -1,0 +1,82 @@
+# brig: `make demo` shows it at work, `make test` proves it.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-builtin-rules
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# How long each fuzz target runs in `make test`.
+FUZZTIME ?= 60s
+GOLANGCI_VERSION := v2.15.0
+
+GO      ?= go
+GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
+HAVE_FILTERC  := $(wildcard cmd/brig-filterc)
+
+export FUZZTIME
+
+.PHONY: all deps build bin/brig demo test bench lint install clean
+
+all: build
+
+# Installs what is missing, by package name; quick when nothing is.
+deps:
+	@e2e/deps.sh
+
+# bin/brig is static and without cgo. The shipped filters are compiled first,
+# because they are embedded in it.
+build: bin/brig dist/.stamp
+
+ifneq ($(HAVE_FILTERC),)
+bin/brig: configs/filters/index.json
+
+bin/brig-filterc: go.mod go.sum $(shell find cmd/brig-filterc policy/seccomp -name '*.go' -not -name '*_test.go')
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w -linkmode external -extldflags "-static"' -o $@ ./cmd/brig-filterc
+
+configs/filters/index.json: bin/brig-filterc $(wildcard configs/*.toml)
+	bin/brig-filterc -shipped configs/filters
+endif
+
+bin/brig:
+	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o $@ ./cmd/brig
+
+# Man pages and completions come from the command tree itself.
+dist/.stamp: bin/brig
+	@rm -rf dist && mkdir -p dist
+	CGO_ENABLED=0 $(GO) run -tags docs $(GOFLAGS_BUILD) ./cmd/brig docs --man dist/man --completions dist/completions
+	@touch $@
+
+demo: deps build
+	e2e/demo/run.sh
+
+test: deps build
+	e2e/test.sh
+
+bench: deps build
+	e2e/bench/run.sh
+
+lint: bin/tools/golangci-lint-$(GOLANGCI_VERSION)
+	$< run ./...
+
+# Built from source at one version. The file's name carries the version, so
+# that a new one is built when it changes.
+bin/tools/golangci-lint-$(GOLANGCI_VERSION):
+	@mkdir -p bin/tools
+	GOFLAGS= GOBIN=$(CURDIR)/bin/tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv bin/tools/golangci-lint $@
+
+install: build
+	install -D -m 0755 bin/brig $(DESTDIR)$(PREFIX)/bin/brig
+ifneq ($(HAVE_FILTERC),)
+	install -D -m 0755 bin/brig-filterc $(DESTDIR)$(PREFIX)/libexec/brig/brig-filterc
+endif
+	for page in dist/man/*.1; do install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done
+	install -D -m 0644 dist/completions/brig.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/brig
+	install -D -m 0644 dist/completions/_brig $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_brig
+	install -D -m 0644 dist/completions/brig.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/brig.fish
+
+clean:
+	rm -rf bin dist configs/filters/*.bpf configs/filters/index.json

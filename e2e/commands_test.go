@@ -1,0 +1,228 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
+)
+
+// commands are what scripts have beyond testscript's own.
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"exits": cmdExits,
+	"json":  cmdJSON,
+	"need":  cmdNeed,
+}
+
+// testKey finds the running test in a script's values.
+type testKey struct{}
+
+// setup gives each script a PATH with the brig under test in front and a home
+// of its own, which is not below the working directory: brig never gives a job
+// the caller's home or what lies above it.
+func setup(env *testscript.Env) error {
+	home, err := os.MkdirTemp("", "brig-home-")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = os.RemoveAll(home) })
+	env.Setenv("HOME", home)
+	env.Setenv("BRIG", filepath.Join(brigDir, "brig"))
+	env.Setenv("PATH", brigDir+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
+	env.Values[testKey{}] = env.T()
+	return nil
+}
+
+func isMissing(err error) bool {
+	return !errors.Is(err, sandboxtest.ErrUnknownFeature)
+}
+
+// cmdNeed skips the script unless the host has each feature; see
+// sandboxtest.Need.
+//
+//	need userns subid
+func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: need feature...")
+	}
+	for _, feature := range args {
+		err := sandboxtest.Has(feature)
+		if err == nil {
+			continue
+		}
+		if !isMissing(err) || sandboxtest.Required(feature) {
+			ts.Fatalf("needs %s: %v", feature, err)
+		}
+		sandboxtest.RecordSkip("TestScripts/"+ts.Name(), feature, err)
+		ts.Value(testKey{}).(testscript.T).Skip(fmt.Sprintf("needs %s: %v", feature, err))
+	}
+}
+
+// cmdExits runs a program and checks its exact exit code, and with -within
+// that it took no longer than that. Its output is there for stdout and stderr.
+//
+//	exits 124 -within 2s brig run --wall-time 1s -- sleep 60
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	const usage = "usage: exits code [-within duration] program [arg...]"
+	if neg || len(args) < 2 {
+		ts.Fatalf(usage)
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	args = args[1:]
+	var within time.Duration
+	if args[0] == "-within" {
+		if len(args) < 3 {
+			ts.Fatalf(usage)
+		}
+		within, err = time.ParseDuration(args[1])
+		ts.Check(err)
+		args = args[2:]
+	}
+	begin := time.Now()
+	err = ts.Exec(args[0], args[1:]...)
+	took := time.Since(begin)
+	code := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+	if within > 0 && took > within {
+		ts.Fatalf("took %v, want at most %v", took.Round(time.Millisecond), within)
+	}
+}
+
+// cmdJSON compares one value of a JSON file. A path is written .key.key[0];
+// [key=value] picks the element of an array by one of its members. Numbers are
+// compared as numbers; ~ tests for a substring; exists and absent take no value.
+//
+//	json r.json .outcome == memory_limit
+//	json r.json '.receipt[limit=memory].hit' == yes
+//	! json r.json .usage.memory_peak_bytes '<' 1048576
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 && (len(args) != 3 || (args[2] != "exists" && args[2] != "absent")) {
+		ts.Fatalf("usage: json file path ==|!=|<|<=|>|>=|~ value, or json file path exists|absent")
+	}
+	var document any
+	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &document); err != nil {
+		ts.Fatalf("%s: %v", args[0], err)
+	}
+	got, found, err := lookUp(document, args[1])
+	ts.Check(err)
+	var holds bool
+	switch {
+	case args[2] == "exists":
+		holds = found
+	case args[2] == "absent":
+		holds = !found
+	case !found:
+		ts.Fatalf("%s: nothing at %s", args[0], args[1])
+	default:
+		holds, err = compare(got, args[2], args[3])
+		ts.Check(err)
+	}
+	if holds == neg {
+		ts.Fatalf("%s: %s is %v; the check %q failed", args[0], args[1], got, strings.Join(args[2:], " "))
+	}
+}
+
+// lookUp walks a decoded document along a path such as .a.b[0][k=v].c.
+func lookUp(value any, path string) (any, bool, error) {
+	for rest := path; rest != ""; {
+		switch rest[0] {
+		case '.':
+			key := rest[1:]
+			if end := strings.IndexAny(key, ".["); end >= 0 {
+				key = key[:end]
+			}
+			rest = rest[1+len(key):]
+			if key == "" {
+				continue
+			}
+			object, ok := value.(map[string]any)
+			if !ok {
+				return nil, false, nil
+			}
+			if value, ok = object[key]; !ok {
+				return nil, false, nil
+			}
+		case '[':
+			inner, after, ok := strings.Cut(rest[1:], "]")
+			if !ok {
+				return nil, false, fmt.Errorf("path %s: no closing ]", path)
+			}
+			rest = after
+			if value, ok = element(value, inner); !ok {
+				return nil, false, nil
+			}
+		default:
+			return nil, false, fmt.Errorf("path %s: want . or [ at %q", path, rest)
+		}
+	}
+	return value, true, nil
+}
+
+// element picks from an array by index or, written key=value, by a member.
+func element(value any, which string) (any, bool) {
+	array, ok := value.([]any)
+	if !ok {
+		return nil, false
+	}
+	if key, want, byMember := strings.Cut(which, "="); byMember {
+		for _, item := range array {
+			if object, ok := item.(map[string]any); ok && fmt.Sprint(object[key]) == want {
+				return item, true
+			}
+		}
+		return nil, false
+	}
+	index, err := strconv.Atoi(which)
+	if err != nil || index < 0 || index >= len(array) {
+		return nil, false
+	}
+	return array[index], true
+}
+
+func compare(got any, op, want string) (bool, error) {
+	text := fmt.Sprint(got)
+	number, isNumber := got.(float64)
+	if isNumber {
+		text = strconv.FormatFloat(number, 'f', -1, 64)
+	}
+	switch op {
+	case "==":
+		return text == want, nil
+	case "!=":
+		return text != want, nil
+	case "~":
+		return strings.Contains(text, want), nil
+	}
+	limit, err := strconv.ParseFloat(want, 64)
+	if err != nil || !isNumber {
+		return false, fmt.Errorf("%s %s %s: both sides must be numbers", text, op, want)
+	}
+	switch op {
+	case "<":
+		return number < limit, nil
+	case "<=":
+		return number <= limit, nil
+	case ">":
+		return number > limit, nil
+	case ">=":
+		return number >= limit, nil
+	}
+	return false, fmt.Errorf("unknown operator %q", op)
+}

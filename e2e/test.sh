@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Everything that `make test` proves, after deps and build: the linter, all
+# tests as an ordinary user and, where possible, as root, each fuzz target for
+# FUZZTIME, and that nothing was left behind. Every stage runs even if an
+# earlier one failed. It closes with the tests that were skipped and the result
+# of each package.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+FUZZTIME=${FUZZTIME:-60s}
+GO=${GO:-go}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/brig-test.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+chmod 755 "$dir"
+export BRIG_TEST_DIR=$dir
+export BRIG_TEST_SKIPS=$dir/skips
+: >"$BRIG_TEST_SKIPS"
+chmod 666 "$BRIG_TEST_SKIPS"
+failed=()
+
+# stage NAME COMMAND... runs one stage and remembers how it ended.
+stage() {
+	local name=$1 begin=$SECONDS
+	shift
+	echo
+	echo "== $name"
+	if "$@" 2>&1 | tee "$dir/$name.log"; then
+		echo "-- $name: passed in $((SECONDS - begin)) s"
+	else
+		echo "-- $name: FAILED after $((SECONDS - begin)) s"
+		failed+=("$name")
+	fi
+}
+
+tests_as_user() {
+	if [[ $(id -u) -ne 0 ]]; then
+		BRIG_BIN=$PWD/bin/brig "$GO" test -count=1 ./...
+		return
+	fi
+	e2e/as-user.sh --prepare "$dir" || return
+	BRIG_BIN=$dir/src/bin/brig "$GO" test -count=1 -exec "$PWD/e2e/as-user.sh" ./...
+}
+
+tests_as_root() {
+	if [[ $(id -u) -ne 0 ]]; then
+		echo "skipped: this is uid $(id -u); run make test as root as well"
+		return
+	fi
+	BRIG_BIN=$PWD/bin/brig "$GO" test -count=1 ./...
+}
+
+# Fuzz targets are found, not listed: a new one cannot be forgotten. They are
+# pure, so who runs them does not matter; each gets one worker.
+fuzz() {
+	grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
+		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
+			printf '%s %s\n' "$(dirname "$file")" "$target"
+		done
+	done | xargs -r -P "$(nproc)" -L 1 bash -c \
+		'"'"$GO"'" test -run=NONE -fuzz="^$2\$" -fuzztime="$FUZZTIME" -parallel=1 "$1" >"'"$dir"'/fuzz.$2" 2>&1
+		 code=$?; sed "s/^/$2: /" "'"$dir"'/fuzz.$2" | tail -n 3; [[ $code -eq 0 ]] || { cat "'"$dir"'/fuzz.$2"; exit 255; }' fuzz
+}
+
+stage lint make --no-print-directory lint
+stage fuzz fuzz
+stage user tests_as_user
+stage root tests_as_root
+
+echo
+if [[ -s $BRIG_TEST_SKIPS ]]; then
+	echo "== skipped (package, test, what was missing, why)"
+	sort -u "$BRIG_TEST_SKIPS" | column -t -s "$(printf '\t')"
+else
+	echo "== skipped: nothing"
+fi
+
+echo
+for name in user root; do
+	echo "== results as $name"
+	grep -E '^(ok|FAIL|---|panic:|\?)[[:space:]]' "$dir/$name.log" || true
+done
+if [[ ${#failed[@]} -gt 0 ]]; then
+	echo "FAILED: ${failed[*]}"
+	exit 1
+fi
