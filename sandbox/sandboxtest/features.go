@@ -33,6 +33,7 @@ var features = sync.OnceValue(func() map[string]func() error {
 		"landlock":     needLandlock,
 		"cgroupv2":     needCgroup2,
 		"tty":          needTTY,
+		"modules":      needModules,
 	}
 	for _, tool := range []string{"bwrap", "nsjail", "firejail", "runc", "gcc", "g++", "go", "aarch64-linux-gnu-gcc", "strace", "sudo"} {
 		table[tool] = func() error {
@@ -172,6 +173,17 @@ func needSeccomp() error {
 	// The argument is SECCOMP_RET_KILL_PROCESS, the newest action brig uses.
 	action := uint32(unix.SECCOMP_RET_KILL_PROCESS)
 	return getActionAvailable(&action)
+}
+
+// needModules wants the go command and this module's dependencies in its cache.
+func needModules() error {
+	cmd := exec.Command("go", "list", "-deps", "github.com/brig-sandbox/brig/cmd/brig")
+	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		first, _, _ := strings.Cut(string(bytes.TrimSpace(out)), "\n")
+		return fmt.Errorf("go list: %w: %s", err, first)
+	}
+	return nil
 }
 
 func needTTY() error {
