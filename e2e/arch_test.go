@@ -83,7 +83,7 @@ func undocumented(f sourceFile) []string {
 	for _, decl := range f.ast.Decls {
 		switch d := decl.(type) {
 		case *ast.FuncDecl:
-			if d.Name.IsExported() && exportedReceiver(d) && d.Doc == nil {
+			if d.Name.IsExported() && exportedReceiver(d) && d.Doc == nil && !selfEvident(d) {
 				report(d, d.Name.Name)
 			}
 		case *ast.GenDecl:
@@ -104,6 +104,12 @@ func undocumented(f sourceFile) []string {
 		}
 	}
 	return found
+}
+
+// selfEvident reports whether a method is one whose meaning an interface of
+// the standard library fixes.
+func selfEvident(d *ast.FuncDecl) bool {
+	return d.Recv != nil && slices.Contains([]string{"Error", "String", "Unwrap"}, d.Name.Name)
 }
 
 // exportedReceiver reports whether a function is no method or one of an

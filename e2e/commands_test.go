@@ -39,7 +39,28 @@ func setup(env *testscript.Env) error {
 	env.Setenv("BRIG", filepath.Join(brigDir, "brig"))
 	env.Setenv("PATH", brigDir+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
 	env.Values[testKey{}] = env.T()
+	env.Defer(func() { leftInTemp(env.T(), env.Getenv("TMPDIR")) })
 	return nil
+}
+
+// leftInTemp fails a script that leaves something of brig's in its temporary
+// directory, which is removed with the script.
+func leftInTemp(t testscript.T, dir string) {
+	var left []string
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var err error
+		left, err = filepath.Glob(filepath.Join(dir, "*brig*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			break
+		}
+	}
+	t.Fatal("left behind in the temporary directory:", strings.Join(left, " "))
 }
 
 func isMissing(err error) bool {

@@ -60,8 +60,10 @@ func findBrig() (dir string, cleanup func(), err error) {
 	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
-// TestScripts runs testdata/script/*.txtar against the built brig.
+// TestScripts runs testdata/script/*.txtar against the built brig. No script
+// may leave anything behind.
 func TestScripts(t *testing.T) {
+	sandboxtest.Leaks(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		Setup:               setup,

@@ -61,10 +61,16 @@ fuzz() {
 		 code=$?; sed "s/^/$2: /" "'"$dir"'/fuzz.$2" | tail -n 3; [[ $code -eq 0 ]] || { cat "'"$dir"'/fuzz.$2"; exit 255; }' fuzz
 }
 
+leaks() {
+	"$GO" run ./e2e/leakcheck after "$dir/before.json"
+}
+
+"$GO" run ./e2e/leakcheck before "$dir/before.json" || exit 1
 stage lint make --no-print-directory lint
 stage fuzz fuzz
 stage user tests_as_user
 stage root tests_as_root
+stage leaks leaks
 
 echo
 if [[ -s $BRIG_TEST_SKIPS ]]; then
