@@ -85,13 +85,11 @@ func diagnoseClone(f Facts) *Problem {
 			Cause:  "brig runs in a chroot, where the kernel allows no user namespace",
 			Fix:    "start brig outside of the chroot, or enter the directory with pivot_root (unshare --mount, systemd-nspawn, bwrap) instead",
 		}
-	case len(f.UIDMap) > 0 && !f.UIDMap.HasInside(f.UID):
+	// A map that nobody has written yet is empty and has no ids.
+	case !f.UIDMap.HasInside(f.UID):
 		return problemUnmapped("uid", f.UID)
-	case len(f.GIDMap) > 0 && !f.GIDMap.HasInside(f.GID):
+	case !f.GIDMap.HasInside(f.GID):
 		return problemUnmapped("gid", f.GID)
-	// An empty map maps nobody.
-	case len(f.UIDMap) == 0:
-		return problemUnmapped("uid", f.UID)
 	}
 	return nil
 }

@@ -1,0 +1,62 @@
+package userns
+
+import (
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// skip skips the test, or fails it when BRIG_TEST_REQUIRE names what it needs.
+func skip(t testing.TB, what, reason string) {
+	t.Helper()
+	for name := range strings.SplitSeq(os.Getenv("BRIG_TEST_REQUIRE"), ",") {
+		if name == what {
+			t.Fatalf("BRIG_TEST_REQUIRE has %s, but %s", what, reason)
+		}
+	}
+	t.Skip("needs " + what + ": " + reason)
+}
+
+type account struct {
+	name     string
+	uid, gid uint32
+}
+
+// needSubIDUser returns the caller if it has subordinate ids, else, for root,
+// the first ordinary user that has.
+func needSubIDUser(t testing.TB) account {
+	t.Helper()
+	uid := os.Getuid()
+	data, err := os.ReadFile("/etc/subuid")
+	if err != nil {
+		skip(t, "subid", err.Error())
+	}
+	entries, err := ParseSubIDs("/etc/subuid", data)
+	if err != nil {
+		skip(t, "subid", err.Error())
+	}
+	for _, e := range entries {
+		u, err := user.Lookup(e.Owner)
+		if err != nil {
+			if u, err = user.LookupId(e.Owner); err != nil {
+				continue
+			}
+		}
+		if u.Uid != "0" && (uid == 0 || u.Uid == strconv.Itoa(uid)) {
+			return account{u.Username, number32(t, u.Uid), number32(t, u.Gid)}
+		}
+	}
+	skip(t, "subid", "no user of /etc/subuid can be used by uid "+strconv.Itoa(uid))
+	return account{}
+}
+
+func number32(t testing.TB, s string) uint32 {
+	t.Helper()
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(n)
+}
