@@ -35,10 +35,10 @@ var ErrInvalid = errors.New("invalid plan")
 //     back, and the filter last, since it forbids most of the above.
 var rank = [kindEnd]int{
 	CloseDescriptors: 1, MapIDs: 2, CgroupNamespace: 3, PrivateMounts: 4, Open: 5, SetIDs: 6,
-	Scratch: 7, Root: 8,
-	Mkdir: 9, Symlink: 9, File: 9, Copy: 9, Bind: 9, Overlay: 9, Tmpfs: 9, Proc: 9, Devpts: 9,
-	Mask: 9, Protect: 9, Sysctl: 9, Hostname: 9, Loopback: 9, Affinity: 9, OOMScore: 9,
-	Pivot: 10, ReadOnlyRoot: 11, Fork: 12,
+	Scratch: 7, Mkdir: 8, Symlink: 8, File: 8, Root: 9,
+	Mountpoint: 10, Copy: 10, Bind: 10, Overlay: 10, Tmpfs: 10, Proc: 10, Devpts: 10,
+	Mask: 10, Protect: 10, Sysctl: 10, Hostname: 10, Loopback: 10, Affinity: 10, OOMScore: 10,
+	Pivot: 11, ReadOnlyRoot: 12, Fork: 13,
 	InitIDs: 1, InitDrop: 2, Ready: 3, Release: 4,
 	Session: 1, Rlimit: 2, JobIDs: 3, Capabilities: 4, Chdir: 5, NoNewPrivs: 6, Landlock: 7,
 	AwaitInit: 8, Seccomp: 9, Exec: 10,
@@ -148,7 +148,7 @@ func (op *Op) check(opened map[int]bool) error {
 		if op.Flags.Has(InSource) && !opened[op.Handle] {
 			return fmt.Errorf("handle %d was never opened", op.Handle)
 		}
-	case Mkdir, Symlink, File, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
+	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
 		return absolute("target", op.Target)
 	case Landlock:
 		for _, p := range append(append([]string(nil), op.Names...), op.Write...) {

@@ -23,15 +23,18 @@ const (
 	SetIDs
 	// Scratch mounts the size-limited tmpfs that holds all that is written.
 	Scratch
-	// Root chooses the new root: the scratch itself, a directory in it, or an
+	// Mkdir makes the directory Target in the tree that becomes the root, or
+	// the layer right above the root's lower layer.
+	Mkdir
+	// Symlink makes the link Target with the text Data there.
+	Symlink
+	// File writes Data into the new file Target there.
+	File
+	// Root enters the new root: the scratch itself, a directory in it, or an
 	// overlay over Handle.
 	Root
-	// Mkdir makes the directory Target.
-	Mkdir
-	// Symlink makes the link Target with the text Data.
-	Symlink
-	// File writes Data into the new file Target.
-	File
+	// Mountpoint makes what is missing of the path Target below the root.
+	Mountpoint
 	// Copy writes the tree or file at Source, read by the parent, to Target.
 	Copy
 	// Bind mounts Handle on Target.
@@ -102,8 +105,8 @@ const (
 
 var kindNames = [kindEnd]string{
 	CloseDescriptors: "close-descriptors", MapIDs: "map-ids", CgroupNamespace: "cgroup-namespace",
-	PrivateMounts: "private-mounts", Open: "open", SetIDs: "set-ids", Scratch: "scratch", Root: "root",
-	Mkdir: "mkdir", Symlink: "symlink", File: "file", Copy: "copy", Bind: "bind", Overlay: "overlay",
+	PrivateMounts: "private-mounts", Open: "open", SetIDs: "set-ids", Scratch: "scratch",
+	Mkdir: "mkdir", Symlink: "symlink", File: "file", Root: "root", Mountpoint: "mountpoint", Copy: "copy", Bind: "bind", Overlay: "overlay",
 	Tmpfs: "tmpfs", Proc: "proc", Devpts: "devpts", Mask: "mask", Protect: "protect", Sysctl: "sysctl",
 	Hostname: "hostname", Loopback: "loopback", Affinity: "affinity", OOMScore: "oom-score",
 	Pivot: "pivot", ReadOnlyRoot: "read-only-root", Fork: "fork",

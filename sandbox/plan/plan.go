@@ -127,6 +127,9 @@ const (
 	InSource                      // Root: the overlay's lower is Handle
 	InScratch                     // Root: a directory of the scratch, so that uppers stay unseen
 	NoFollow                      // Target may not pass through a symbolic link
+	InPlace                       // Open: not a copy of the mount, for a lower layer
+	JobOwned                      // Mkdir: the directory is the job's
+	FromParent                    // Open: the parent opened it and hands it over
 )
 
 // Has tells whether all of f are set.

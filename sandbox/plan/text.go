@@ -111,7 +111,7 @@ func (op *Op) AppendText(b []byte) []byte {
 	return b
 }
 
-var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow"}
+var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "from-parent"}
 
 // String lists the flags' names, separated by commas.
 func (fl Flags) String() string {

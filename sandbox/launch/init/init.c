@@ -1,0 +1,326 @@
+/*
+ * init is PID 1 of a sandbox. It is the only program that runs between the
+ * clone and the job's exec, and all that is left of brig inside a sandbox.
+ *
+ * It maps a program (a block of memory made by sandbox/launch) at a fixed
+ * address and carries out its ops in order. It allocates nothing, reads no
+ * configuration and decides nothing: every path, number and order comes from
+ * the program, in which pointers are plain addresses. The kinds of op:
+ *
+ *   CALL     a system call. Arguments are numbers, or the addresses of 32-bit
+ *            cells that hold an earlier call's result. An errno in ok[] is
+ *            tolerated; any other one ends the sandbox and is reported.
+ *   COMPARE  memory against an expected value, under a mask. A difference
+ *            ends the sandbox with the errno the op names.
+ *   WAIT     reads one byte from a descriptor and insists on its value. The
+ *            end of the file means that the other side is gone: init ends.
+ *   FORK     the child goes on with the next op, it becomes the job; init goes
+ *            on with the op whose number is arg[0].
+ *   EXEC     tries each path of a list, as execvp(3) does along PATH.
+ *   SERVE    init's life: reap, report the job's end, watch the channel.
+ *
+ * Descriptors: 0, 1, 2 are the job's, CHANNEL is a SOCK_SEQPACKET whose other
+ * end only brig holds, so that its end of file is brig's death; PROGRAM is the
+ * block. A failure is reported as {op, errno}: by init over the channel, by
+ * the job's process through the shared block, because by then a filter may
+ * forbid it everything but to exit.
+ *
+ * There is no libc: no start-up code, no environment, no dynamic memory, and
+ * nothing that depends on the locale or on files.
+ */
+#include <asm/unistd.h>
+#include <linux/errno.h>
+#include <linux/mman.h>
+#include <linux/poll.h>
+#include <linux/signal.h>
+#include <linux/wait.h>
+
+typedef unsigned long u64;
+typedef unsigned int u32;
+typedef unsigned short u16;
+
+#define CHANNEL 3
+#define PROGRAM 4
+#define BASE 0x1000000000UL
+#define MAGIC 0x31676972622d6f62UL
+#define MAP_SHARED_ 0x01
+#define PROT_RW 3
+#define RUSAGE_SELF_ 0
+#define RUSAGE_CHILDREN_ (-1)
+
+enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE };
+
+/* One op, 88 bytes. Mirrors sandbox/launch/program.go. */
+struct op {
+	u16 kind;
+	u16 load;   /* bit i: arg[i] is the address of a cell */
+	u32 plan;   /* the op of the plan it comes from, for reports */
+	u64 nr;     /* system call number */
+	u64 arg[6];
+	u64 out;    /* address of the cell for the result, or 0 */
+	u16 ok[4];  /* errnos that are tolerated */
+	u64 pad;
+};
+
+/* struct rusage of the kernel: 16 longs after two timevals of two longs. */
+struct usage {
+	long v[18];
+};
+
+/* What init tells brig; see sandbox/launch/message.go. */
+struct report {
+	u32 type;   /* 'F' failed, 'E' the job ended */
+	u32 plan;
+	u32 err;
+	int status; /* of the job, as wait(2) gives it */
+	u32 alone;  /* no other process was left */
+	u32 pad;
+	struct usage job, children, self;
+};
+
+struct header {
+	u64 magic;
+	u64 ops;
+	u64 job_plan, job_err; /* where the job's process reports its failure */
+	struct report report;
+};
+
+_Static_assert(sizeof(struct op) == 88, "program.go writes ops of this size");
+_Static_assert(sizeof(struct report) == 456, "message.go reads reports of this size");
+_Static_assert(sizeof(struct header) == 488, "program.go leaves this much room");
+
+#define H ((volatile struct header *)BASE)
+
+#if defined(__x86_64__)
+static long sys(long n, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+	long r;
+	register u64 r10 __asm__("r10") = d;
+	register u64 r8 __asm__("r8") = e;
+	register u64 r9 __asm__("r9") = f;
+	__asm__ volatile("syscall" : "=a"(r)
+			 : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return r;
+}
+/* clone(flags, stack, parent_tid, child_tid, tls) */
+#define FORK_CALL sys(__NR_clone, SIGCHLD, 0, 0, 0, 0, 0)
+#elif defined(__aarch64__)
+static long sys(long n, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+	register u64 x8 __asm__("x8") = n;
+	register u64 x0 __asm__("x0") = a;
+	register u64 x1 __asm__("x1") = b;
+	register u64 x2 __asm__("x2") = c;
+	register u64 x3 __asm__("x3") = d;
+	register u64 x4 __asm__("x4") = e;
+	register u64 x5 __asm__("x5") = f;
+	__asm__ volatile("svc 0" : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
+	return x0;
+}
+#define FORK_CALL sys(__NR_clone, SIGCHLD, 0, 0, 0, 0, 0)
+#else
+#error "init knows amd64 and arm64"
+#endif
+
+static void leave(int code) __attribute__((noreturn));
+static void leave(int code)
+{
+	sys(__NR_exit_group, code, 0, 0, 0, 0, 0);
+	/* A filter that forbids even this: an illegal instruction ends us. */
+	for (;;)
+		__builtin_trap();
+}
+
+static void send_report(u32 type)
+{
+	H->report.type = type;
+	sys(__NR_sendto, CHANNEL, (u64)&H->report, sizeof(struct report),
+	    0x4000 /* MSG_NOSIGNAL */, 0, 0);
+}
+
+/* Reports that op failed with err and ends this process. */
+static void fail(int is_job, struct op *op, long err) __attribute__((noreturn));
+static void fail(int is_job, struct op *op, long err)
+{
+	if (is_job) {
+		H->job_plan = op->plan;
+		H->job_err = err;
+	} else {
+		H->report.plan = op->plan;
+		H->report.err = err;
+		send_report('F');
+	}
+	leave(125);
+}
+
+static int tolerated(struct op *op, long r)
+{
+	for (int i = 0; i < 4; i++)
+		if (op->ok[i] && op->ok[i] == -r)
+			return 1;
+	return 0;
+}
+
+/* The value at address p, width bytes wide. */
+static u64 load(u64 p, u64 width)
+{
+	switch (width) {
+	case 1: return *(volatile unsigned char *)p;
+	case 2: return *(volatile u16 *)p;
+	case 4: return *(volatile u32 *)p;
+	default: return *(volatile u64 *)p;
+	}
+}
+
+/*
+ * EXEC: arg[0] is the list of paths, arg[1] argv, arg[2] envp. A path that is
+ * not there lets the next one be tried; one that may not be run is remembered,
+ * since it says more than that the last directory of PATH holds nothing.
+ */
+static long try_exec(struct op *op)
+{
+	long worst = ENOENT;
+	for (u64 *path = (u64 *)op->arg[0]; *path; path++) {
+		long r = -sys(__NR_execve, *path, op->arg[1], op->arg[2], 0, 0, 0);
+		if (r == EACCES)
+			worst = r;
+		else if (r != ENOENT && r != ENOTDIR)
+			return r;
+	}
+	return worst;
+}
+
+/*
+ * WAIT: arg[0] is the descriptor, arg[1] the byte. Anything else than that
+ * byte, the end of the file included, means that there is nobody to go on for.
+ */
+static void wait_byte(int fd, char want)
+{
+	char got = 0;
+	long r;
+	do
+		r = sys(__NR_read, fd, (u64)&got, 1, 0, 0, 0);
+	while (r == -EINTR);
+	if (r != 1 || got != want)
+		leave(125);
+}
+
+/* Reaps what has ended. Returns 1 when the job itself was among it. */
+static int reap(int job, int *left)
+{
+	int status, ended = 0;
+	struct usage u;
+	for (;;) {
+		long pid = sys(__NR_wait4, -1, (u64)&status, WNOHANG | __WALL, (u64)&u, 0, 0);
+		if (pid == -EINTR)
+			continue;
+		if (pid <= 0) {
+			*left = pid == 0;
+			return ended;
+		}
+		if (pid == job) {
+			ended = 1;
+			H->report.status = status;
+			for (int i = 0; i < 18; i++)
+				H->report.job.v[i] = u.v[i];
+		}
+	}
+}
+
+/*
+ * SERVE: arg[0] is a signalfd for SIGCHLD, arg[1] the job's pid. Sends one
+ * report when the job has ended. If nothing else is left init ends with it;
+ * else brig first looks at what is left, then says so by closing its end.
+ */
+static void serve(int signals, int job) __attribute__((noreturn));
+static void serve(int signals, int job)
+{
+	struct pollfd p[2] = { { CHANNEL, POLLIN, 0 }, { signals, POLLIN, 0 } };
+	unsigned char info[128];
+	int left;
+	for (;;) {
+		p[0].revents = p[1].revents = 0;
+		long r = sys(__NR_ppoll, (u64)p, 2, 0, 0, 0, 0);
+		if (r < 0 && r != -EINTR)
+			leave(125);
+		if (p[1].revents) {
+			sys(__NR_read, signals, (u64)info, sizeof info, 0, 0, 0);
+			if (reap(job, &left)) {
+				H->report.plan = H->job_plan;
+				H->report.err = H->job_err;
+				H->report.alone = !left;
+				sys(__NR_getrusage, RUSAGE_CHILDREN_, (u64)&H->report.children, 0, 0, 0, 0);
+				sys(__NR_getrusage, RUSAGE_SELF_, (u64)&H->report.self, 0, 0, 0, 0);
+				send_report('E');
+				if (!left)
+					leave(0);
+			}
+		}
+		if (p[0].revents)
+			leave(0);
+	}
+}
+
+static void run(void) __attribute__((noreturn));
+static void run(void)
+{
+	struct op *ops = (struct op *)H->ops, *op = ops;
+	int is_job = 0;
+	for (;; op++) {
+		u64 a[6];
+		long r = 0;
+		for (int i = 0; i < 6; i++)
+			a[i] = op->load >> i & 1 ? (u64)(long)(int)load(op->arg[i], 4) : op->arg[i];
+		switch (op->kind) {
+		case CALL:
+			do
+				r = sys(op->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+			while (r == -EINTR);
+			break;
+		case COMPARE: /* address, width, mask, expected, errno */
+			if ((load(a[0], a[1]) & a[2]) != a[3])
+				r = -(long)a[4];
+			break;
+		case WAIT:
+			wait_byte(a[0], a[1]);
+			continue;
+		case FORK:
+			r = FORK_CALL;
+			if (r == 0) {
+				is_job = 1;
+			} else if (r > 0) {
+				*(volatile int *)op->out = r;
+				op = ops + a[0] - 1;
+			}
+			if (r >= 0)
+				continue;
+			break;
+		case EXEC:
+			r = -try_exec(op);
+			break;
+		case SERVE:
+			serve(a[0], a[1]);
+		default:
+			r = -ENOSYS;
+		}
+		if (r < 0 && r > -4096 && !tolerated(op, r))
+			fail(is_job, op, -r);
+		if (op->kind == CALL && op->out)
+			*(volatile int *)op->out = r;
+	}
+}
+
+void _start(void) __attribute__((noreturn));
+void _start(void)
+{
+	long size = sys(__NR_lseek, PROGRAM, 0, 2 /* SEEK_END */, 0, 0, 0);
+	if (size < (long)sizeof(struct header))
+		leave(125);
+	long p = sys(__NR_mmap, BASE, size, PROT_RW, MAP_SHARED_ | MAP_FIXED_NOREPLACE, PROGRAM, 0);
+	if (p != (long)BASE || H->magic != MAGIC)
+		leave(125);
+	run();
+}

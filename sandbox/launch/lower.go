@@ -1,0 +1,288 @@
+package launch
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/plan"
+)
+
+// attachPoint is where the scratch is mounted until the pivot. Every Linux has
+// this directory, nothing is opened below it once the set-up mounts begin, and
+// it can be hidden from nobody: only the sandbox's mount namespace sees it.
+const attachPoint = "/proc"
+
+// lowering is the state of turning one plan into a program.
+type lowering struct {
+	*program
+	cfg  *Config
+	plan *plan.Plan
+
+	pipe     uint64       // two cells: the release pipe
+	handles  map[int]cell // what Open opened
+	scratch  cell         // the scratch's root
+	tree     cell         // where Mkdir, Symlink and File make things
+	treePath string       // the same, as a path, for overlay's options
+	root     cell         // the new root
+	proc     cell         // the sandbox's procfs
+	shm      cell         // its /proc/sysvipc/shm
+	master   cell         // its pseudo-terminal
+	slave    cell
+	layers   int // uppers made so far
+	jobPID   cell
+	packs    int // taken from Config.Packs
+	given    int // taken from Config.Handles
+}
+
+// lower turns the plan into a program's block. The plan has passed plan.Check.
+func lower(cfg *Config) ([]byte, error) {
+	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, handles: map[int]cell{}}
+	for i := range l.plan.Ops {
+		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
+			break // lowered at the fork
+		}
+		l.program.plan = uint32(i)
+		if cfg.StopAt == i+1 {
+			l.stop()
+		}
+		if err := l.lowerOp(&l.plan.Ops[i]); err != nil {
+			return nil, err
+		}
+	}
+	return l.block()
+}
+
+func (l *lowering) lowerOp(op *plan.Op) error {
+	switch op.Kind {
+	case plan.CloseDescriptors:
+		l.closeDescriptors()
+	case plan.MapIDs:
+		l.mapIDs(op)
+	case plan.CgroupNamespace:
+		l.call(unix.SYS_UNSHARE, n(unix.CLONE_NEWCGROUP))
+	case plan.PrivateMounts:
+		l.call(unix.SYS_MOUNT, n(0), l.str("/"), n(0), n(unix.MS_REC|unix.MS_PRIVATE), n(0))
+	case plan.Open:
+		return l.open(op)
+	case plan.SetIDs, plan.InitIDs, plan.JobIDs:
+		l.setIDs(op)
+	case plan.Scratch:
+		l.scratchMount(op)
+	case plan.Mkdir:
+		l.mkdir(op)
+	case plan.Symlink:
+		l.call(unix.SYS_SYMLINKAT, l.str(op.Data), l.tree.val(), l.rel(op.Target))
+	case plan.File:
+		l.file(l.tree, op.Target, op.Mode, []byte(op.Data))
+	case plan.Root:
+		l.enterRoot(op)
+	case plan.Mountpoint:
+		l.mountpoint(op)
+	case plan.Copy:
+		return l.copyIn(op)
+	case plan.Bind:
+		l.attach(l.handles[op.Handle], op)
+	case plan.Overlay:
+		l.attach(l.overlay(op.Handle, "."), op)
+	case plan.Tmpfs:
+		l.attach(l.tmpfs(op), op)
+	case plan.Proc:
+		l.procMount(op)
+	case plan.Devpts:
+		l.devpts(op)
+	case plan.Mask:
+		l.mask(op)
+	case plan.Protect:
+		l.protect(op)
+	case plan.Sysctl:
+		l.writeProc(op.Target, op.Data, []unix.Errno{unix.ENOENT})
+	case plan.Hostname:
+		l.call(unix.SYS_SETHOSTNAME, l.str(op.Data), n(uint64(len(op.Data))))
+	case plan.Loopback:
+		l.loopback()
+	case plan.Affinity:
+		return l.affinity(op)
+	case plan.OOMScore:
+		l.writeProc("self/oom_score_adj", op.Data, nil)
+	case plan.Pivot:
+		l.pivot()
+	case plan.ReadOnlyRoot:
+		l.setattr(fd(unix.AT_FDCWD), l.str("/"), 0, unix.MOUNT_ATTR_RDONLY)
+	case plan.Fork:
+		return l.fork()
+	case plan.InitDrop:
+		l.initDrop()
+	case plan.Ready:
+		l.ready(op)
+	case plan.Release:
+		l.release()
+	case plan.Session:
+		l.session()
+	case plan.Rlimit:
+		return l.rlimit(op)
+	case plan.Capabilities:
+		return l.capabilities(op)
+	case plan.Chdir:
+		l.chdir(op)
+	case plan.NoNewPrivs:
+		l.call(unix.SYS_PRCTL, n(unix.PR_SET_NO_NEW_PRIVS), n(1), n(0), n(0), n(0))
+	case plan.Landlock:
+		l.landlock(op)
+	case plan.AwaitInit:
+		l.awaitInit()
+	case plan.Seccomp:
+		return l.seccomp(op)
+	case plan.Exec:
+		l.exec(op)
+	default:
+		return fmt.Errorf("launch: op %s cannot be lowered", op.Kind)
+	}
+	return nil
+}
+
+// stop tells brig that the op it stands before is reached, and waits for ever:
+// tests kill brig there and look at what is left. The wait ends with brig's end
+// of the channel.
+func (l *lowering) stop() {
+	l.call(unix.SYS_SENDTO, fd(channelFD), l.str("S"), n(1), n(unix.MSG_NOSIGNAL), n(0), n(0))
+	l.wait(channelFD, 'X')
+}
+
+func (l *lowering) closeDescriptors() {
+	// The program stays mapped without its descriptor. What brig handed over
+	// behind it moves out of the way of the numbers that follow, the last one
+	// first, and everything else goes.
+	passed := len(l.cfg.Packs) + len(l.cfg.Handles)
+	for i := passed - 1; i >= 0; i-- {
+		l.call(unix.SYS_DUP3, fd(programFD+1+i), fd(firstFreeFD+i), n(unix.O_CLOEXEC))
+	}
+	l.call(unix.SYS_CLOSE_RANGE, fd(firstFreeFD+passed), n(1<<32-1), n(0))
+	l.call(unix.SYS_CLOSE_RANGE, n(programFD), n(firstFreeFD-1), n(0))
+	// The numbers signalFD, releaseReadFD and releaseWriteFD follow from this
+	// order. SIGCHLD is blocked so that it is read, not delivered.
+	set := l.words(1 << (unix.SIGCHLD - 1))
+	l.call(unix.SYS_RT_SIGPROCMASK, n(unix.SIG_SETMASK), n(set), n(0), n(8))
+	l.call(unix.SYS_SIGNALFD4, fd(-1), n(set), n(8), n(unix.SFD_CLOEXEC))
+	l.pipe = l.alloc(8)
+	l.call(unix.SYS_PIPE2, n(l.pipe), n(unix.O_CLOEXEC))
+	// The modes of what is made are the plan's; the job gets a usual mask.
+	l.call(unix.SYS_UMASK, n(0))
+}
+
+func (l *lowering) mapIDs(op *plan.Op) {
+	if l.plan.IDs.By != plan.ByInit {
+		l.wait(channelFD, 'M')
+		return
+	}
+	// A map of one id needs no privilege, but setgroups must be given up
+	// first, see user_namespaces(7).
+	l.writeFile(fd(unix.AT_FDCWD), "/proc/self/setgroups", "deny", nil)
+	l.writeFile(fd(unix.AT_FDCWD), "/proc/self/uid_map", mapText(l.plan.IDs.UID), nil)
+	l.writeFile(fd(unix.AT_FDCWD), "/proc/self/gid_map", mapText(l.plan.IDs.GID), nil)
+}
+
+func mapText(list []plan.Mapping) string {
+	var b []byte
+	for _, m := range list {
+		b = fmt.Appendf(b, "%d %d %d\n", m.Inside, m.Outside, m.Count)
+	}
+	return string(b)
+}
+
+// writeFile writes text to an existing file below dir.
+func (l *lowering) writeFile(dir arg, path, text string, ok []unix.Errno) {
+	f := l.getOK(ok, unix.SYS_OPENAT, dir, l.str(path), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0))
+	if len(ok) > 0 {
+		ok = []unix.Errno{unix.EBADF}
+	}
+	l.callOK(ok, unix.SYS_WRITE, f.val(), l.str(text), n(uint64(len(text))))
+	l.callOK(ok, unix.SYS_CLOSE, f.val())
+}
+
+// writeProc writes to a file of the sandbox's own procfs, reached through the
+// descriptor its mount gave, so that no path of the job's world is followed.
+func (l *lowering) writeProc(path, text string, ok []unix.Errno) {
+	l.writeFile(l.proc.val(), path, text, ok)
+}
+
+// setIDs takes groups, gid and uid, in the order in which each is still allowed.
+func (l *lowering) setIDs(op *plan.Op) {
+	if op.Flags.Has(plan.KeepSetgrps) {
+		groups := make([]byte, 4*len(op.Groups))
+		at := l.bytes(groups)
+		for i, g := range op.Groups {
+			l.put32(at+4*uint64(i), g)
+		}
+		l.call(unix.SYS_SETGROUPS, n(uint64(len(op.Groups))), n(at))
+	}
+	if op.Kind == plan.JobIDs {
+		// Leaving user 0 would otherwise take the capabilities with which the
+		// bounding set is emptied.
+		l.call(unix.SYS_PRCTL, n(unix.PR_SET_KEEPCAPS), n(1), n(0), n(0), n(0))
+	}
+	g, u := n(uint64(op.GID)), n(uint64(op.UID))
+	l.call(unix.SYS_SETRESGID, g, g, g)
+	l.call(unix.SYS_SETRESUID, u, u, u)
+}
+
+// rel is a path inside as one relative to a directory's descriptor.
+func (l *lowering) rel(path string) arg {
+	if path == "/" {
+		return l.str(".")
+	}
+	return l.str(path[1:])
+}
+
+// fork makes the job's process. The job's ops stand right behind it in the
+// program, though last in the plan; init goes on behind them.
+func (l *lowering) fork() error {
+	forkIndex := l.program.plan
+	l.jobPID = l.cell()
+	at := l.op(kindFork, 0, l.jobPID, nil, n(0))
+	// The job has no business with the channel: only init may speak for it.
+	l.call(unix.SYS_CLOSE_RANGE, n(channelFD), n(signalFD), n(0))
+	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
+	l.call(unix.SYS_RT_SIGPROCMASK, n(unix.SIG_SETMASK), n(l.words(0)), n(0), n(8))
+	for i := range l.plan.Ops {
+		if l.plan.Ops[i].Kind.Stage() != plan.StageJob {
+			continue
+		}
+		l.program.plan = uint32(i)
+		if l.cfg.StopAt == i+1 {
+			l.wait(releaseReadFD, 'X')
+		}
+		if err := l.lowerOp(&l.plan.Ops[i]); err != nil {
+			return err
+		}
+	}
+	l.program.plan = forkIndex
+	l.setArg(at, 0, l.position())
+	return nil
+}
+
+func (l *lowering) mkdir(op *plan.Op) {
+	l.callOK([]unix.Errno{unix.EEXIST}, unix.SYS_MKDIRAT, l.tree.val(), l.rel(op.Target), n(uint64(op.Mode)))
+	if op.Flags.Has(plan.JobOwned) && l.plan.Find(plan.SetIDs) != nil {
+		job := l.plan.Find(plan.JobIDs)
+		l.call(unix.SYS_FCHOWNAT, l.tree.val(), l.rel(op.Target), n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
+	}
+}
+
+func (l *lowering) affinity(op *plan.Op) error {
+	mask, err := cpuMask(op.Data)
+	if err != nil {
+		return err
+	}
+	l.call(unix.SYS_SCHED_SETAFFINITY, n(0), n(uint64(len(mask))), n(l.bytes(mask)))
+	return nil
+}
+
+func (l *lowering) loopback() {
+	s := l.get(unix.SYS_SOCKET, n(unix.AF_INET), n(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), n(0))
+	ifreq := l.alloc(40)
+	copy(l.data[ifreq-baseAddress-headerSize:], "lo")
+	l.put16(ifreq+16, unix.IFF_UP|unix.IFF_RUNNING)
+	l.call(unix.SYS_IOCTL, s.val(), n(unix.SIOCSIFFLAGS), n(ifreq))
+	l.call(unix.SYS_CLOSE, s.val())
+}

@@ -1,0 +1,292 @@
+package launch
+
+import (
+	"errors"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/plan"
+)
+
+// open opens a source while the caller's ids apply: as a detached copy of its
+// mount, made read-only and harmless at once with everything below it, or, for
+// a lower layer, in place. What it has become since the plan was made is
+// compared: a source that was exchanged in between is refused.
+func (l *lowering) open(op *plan.Op) error {
+	var absent []unix.Errno
+	if op.Flags.Has(plan.Optional) {
+		absent = []unix.Errno{unix.ENOENT}
+	}
+	var h cell
+	switch {
+	case op.Flags.Has(plan.FromParent):
+		if l.given >= len(l.cfg.Handles) {
+			return errNoHandle
+		}
+		h = l.cell()
+		l.put32(uint64(h), uint32(firstFreeFD+len(l.cfg.Packs)+l.given))
+		l.given++
+	case op.Flags.Has(plan.InPlace):
+		h = l.getOK(absent, unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str(op.Source),
+			n(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC), n(0))
+	default:
+		// A copy that is not recursive would be refused: the mounts below are
+		// locked to each other in a new user namespace.
+		h = l.getOK(absent, unix.SYS_OPEN_TREE, fd(unix.AT_FDCWD), l.str(op.Source),
+			n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW))
+	}
+	l.handles[op.Handle] = h
+	if op.Inode != 0 || op.CharDevice != 0 {
+		st := l.alloc(256)
+		l.call(unix.SYS_STATX, h.val(), l.str(""), n(unix.AT_EMPTY_PATH), n(unix.STATX_BASIC_STATS), n(st))
+		if op.Inode != 0 {
+			l.compare(st+0x20, 8, ^uint64(0), op.Inode, unix.ESTALE)
+			l.compare(st+0x88, 4, 1<<32-1, uint64(unix.Major(op.Device)), unix.ESTALE)
+			l.compare(st+0x8c, 4, 1<<32-1, uint64(unix.Minor(op.Device)), unix.ESTALE)
+		}
+		if op.CharDevice != 0 {
+			l.compare(st+0x1c, 2, unix.S_IFMT, unix.S_IFCHR, unix.ENODEV)
+			l.compare(st+0x80, 4, 1<<32-1, op.CharDevice>>8, unix.ENODEV)
+			l.compare(st+0x84, 4, 1<<32-1, op.CharDevice&0xff, unix.ENODEV)
+		}
+	}
+	if !op.Flags.Has(plan.InPlace) {
+		l.setattrOK(gone(op), h.val(), l.str(""), unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, mountAttrs(op.Flags))
+	}
+	return nil
+}
+
+// errNoHandle says that Config.Handles is shorter than the plan's list.
+var errNoHandle = errors.New("launch: a mount without its descriptor")
+
+// gone are the errnos of calls on an optional source that was not there.
+func gone(op *plan.Op) []unix.Errno {
+	if op.Flags.Has(plan.Optional) {
+		return []unix.Errno{unix.EBADF, unix.ENOENT}
+	}
+	return nil
+}
+
+func mountAttrs(f plan.Flags) uint64 {
+	var a uint64
+	for _, m := range [...]struct {
+		flag plan.Flags
+		attr uint64
+	}{
+		{plan.ReadOnly, unix.MOUNT_ATTR_RDONLY}, {plan.NoSuid, unix.MOUNT_ATTR_NOSUID},
+		{plan.NoDev, unix.MOUNT_ATTR_NODEV}, {plan.NoExec, unix.MOUNT_ATTR_NOEXEC},
+	} {
+		if f.Has(m.flag) {
+			a |= m.attr
+		}
+	}
+	return a
+}
+
+func (l *lowering) setattr(dir, path arg, flags, set uint64) { l.setattrOK(nil, dir, path, flags, set) }
+
+func (l *lowering) setattrOK(ok []unix.Errno, dir, path arg, flags, set uint64) {
+	if set == 0 {
+		return
+	}
+	at := l.words(set, 0, 0, 0)
+	l.callOK(ok, unix.SYS_MOUNT_SETATTR, dir, path, n(flags), n(at), n(32))
+}
+
+// newMount makes a detached mount of a fresh file system.
+func (l *lowering) newMount(fstype string, attrs uint64, options ...string) cell {
+	f := l.get(unix.SYS_FSOPEN, l.str(fstype), n(unix.FSOPEN_CLOEXEC))
+	for i := 0; i+1 < len(options); i += 2 {
+		if options[i+1] == "" {
+			l.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_SET_FLAG), l.str(options[i]), n(0), n(0))
+			continue
+		}
+		l.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_SET_STRING), l.str(options[i]), l.str(options[i+1]), n(0))
+	}
+	l.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_CMD_CREATE), n(0), n(0), n(0))
+	m := l.get(unix.SYS_FSMOUNT, f.val(), n(unix.FSMOUNT_CLOEXEC), n(attrs))
+	l.call(unix.SYS_CLOSE, f.val())
+	return m
+}
+
+func (l *lowering) tmpfs(op *plan.Op) cell {
+	opts := []string{"mode", strconv.FormatUint(uint64(op.Mode), 8)}
+	if op.Size >= 0 {
+		opts = append(opts, "size", strconv.FormatInt(op.Size, 10))
+	}
+	if op.Inodes >= 0 {
+		opts = append(opts, "nr_inodes", strconv.FormatInt(op.Inodes, 10))
+	}
+	return l.newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|mountAttrs(op.Flags), opts...)
+}
+
+// scratchMount mounts the scratch where paths can name it: overlay takes its
+// upper directories by path.
+func (l *lowering) scratchMount(op *plan.Op) {
+	l.scratch = l.tmpfs(op)
+	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	l.tree, l.treePath = l.scratch, attachPoint
+	root := l.plan.Find(plan.Root)
+	if root.Flags.Has(plan.InScratch) || root.Flags.Has(plan.InSource) {
+		l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("root"), n(0o755))
+		l.tree = l.get(unix.SYS_OPENAT, l.scratch.val(), l.str("root"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
+		l.treePath += "/root"
+	}
+}
+
+// enterRoot makes the new root's mount and enters it, so that from here on "."
+// is the root. For an overlay the tree made so far becomes the layer right
+// above the lower one: a hostile lower layer cannot make its mount points
+// into links.
+func (l *lowering) enterRoot(op *plan.Op) {
+	l.root = l.scratch
+	switch {
+	case op.Flags.Has(plan.InSource):
+		l.root = l.overlay(op.Handle, l.treePath+":.")
+	case op.Flags.Has(plan.InScratch):
+		l.root = l.get(unix.SYS_OPEN_TREE, l.tree.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
+	}
+	if l.root != l.scratch {
+		l.call(unix.SYS_MOVE_MOUNT, l.root.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint+"/root"), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	}
+	l.call(unix.SYS_FCHDIR, l.root.val())
+}
+
+// overlay makes a detached overlay over the handle, which becomes the current
+// directory so that no path of it need be named: lower says how the list of
+// lower layers is put together around ".". Each overlay has an upper and a
+// work directory of its own in the scratch.
+func (l *lowering) overlay(handle int, lower string) cell {
+	l.layers++
+	upper, work := "upper"+strconv.Itoa(l.layers), "work"+strconv.Itoa(l.layers)
+	l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str(upper), n(0o755))
+	l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str(work), n(0o755))
+	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
+	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV,
+		"lowerdir", lower, "upperdir", attachPoint+"/"+upper, "workdir", attachPoint+"/"+work, "userxattr", "")
+	if l.root != 0 {
+		l.call(unix.SYS_FCHDIR, l.root.val())
+	}
+	l.call(unix.SYS_CLOSE, l.handles[handle].val())
+	return m
+}
+
+// openHow is struct open_how of openat2(2).
+func (l *lowering) openHow(flags, mode, resolve uint64) arg { return n(l.words(flags, mode, resolve)) }
+
+// inRoot opens a path inside the new root: no component leads out of it, none
+// is a magic link, and with nofollow none is a link at all.
+func (l *lowering) inRoot(path string, flags, mode uint64, nofollow bool, ok []unix.Errno) cell {
+	resolve := uint64(unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS)
+	if nofollow {
+		resolve |= unix.RESOLVE_NO_SYMLINKS
+	}
+	return l.getOK(ok, unix.SYS_OPENAT2, l.root.val(), l.str(path), l.openHow(flags|unix.O_CLOEXEC, mode, resolve), n(24))
+}
+
+// attach mounts a detached mount on the op's target.
+func (l *lowering) attach(m cell, op *plan.Op) {
+	t := l.inRoot(op.Target, unix.O_PATH, 0, op.Flags.Has(plan.NoFollow), nil)
+	ok := gone(op)
+	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+	l.call(unix.SYS_CLOSE, t.val())
+	if op.Kind != plan.Proc {
+		l.callOK(ok, unix.SYS_CLOSE, m.val())
+	}
+}
+
+// mountpoint makes what is missing of a path, one component at a time, each
+// below a descriptor of its parent, so that nothing is ever made outside.
+func (l *lowering) mountpoint(op *plan.Op) {
+	path := op.Target
+	for i := 1; i <= len(path); i++ {
+		if i < len(path) && path[i] != '/' {
+			continue
+		}
+		parent, name := path[:lastSlash(path[:i])], path[lastSlash(path[:i])+1:i]
+		if parent == "" {
+			parent = "/"
+		}
+		d := l.inRoot(parent, unix.O_PATH|unix.O_DIRECTORY, 0, false, nil)
+		if i == len(path) && !op.Flags.Has(plan.Directory) {
+			// Through the parent's descriptor and not followed: an existing
+			// link is left for the mount to resolve.
+			f := l.getOK([]unix.Errno{unix.EEXIST, unix.ELOOP}, unix.SYS_OPENAT, d.val(), l.str(name),
+				n(unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC), n(0o644))
+			l.callOK([]unix.Errno{unix.EBADF}, unix.SYS_CLOSE, f.val())
+		} else {
+			// A read-only file system says EROFS even for what exists; the
+			// mount tells whether it does.
+			l.callOK([]unix.Errno{unix.EEXIST, unix.EROFS}, unix.SYS_MKDIRAT, d.val(), l.str(name), n(0o755))
+		}
+		l.call(unix.SYS_CLOSE, d.val())
+	}
+}
+
+func lastSlash(s string) int {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '/' {
+			return i
+		}
+	}
+	return -1
+}
+
+func (l *lowering) procMount(op *plan.Op) {
+	l.proc = l.newMount("proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	// Opened inside the IPC namespace, it goes on showing that one's segments.
+	l.shm = l.getOK([]unix.Errno{unix.ENOENT}, unix.SYS_OPENAT, l.proc.val(), l.str("sysvipc/shm"), n(unix.O_RDONLY|unix.O_CLOEXEC), n(0))
+	l.attach(l.proc, op)
+}
+
+func (l *lowering) devpts(op *plan.Op) {
+	m := l.newMount("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "newinstance", "", "ptmxmode", "666", "mode", "620")
+	if l.plan.Stdio == plan.Terminal {
+		l.master = l.get(unix.SYS_OPENAT, m.val(), l.str("ptmx"), n(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC), n(0))
+		l.call(unix.SYS_IOCTL, l.master.val(), n(unix.TIOCSPTLCK), n(l.words(0)))
+		l.slave = l.get(unix.SYS_IOCTL, l.master.val(), n(unix.TIOCGPTPEER), n(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC))
+		job := l.plan.Find(plan.JobIDs)
+		l.call(unix.SYS_FCHOWN, l.slave.val(), n(uint64(job.UID)), n(uint64(job.GID)))
+	}
+	l.attach(m, op)
+}
+
+// mask hides a file or directory of the sandbox's own procfs. What this kernel
+// does not have is left out.
+func (l *lowering) mask(op *plan.Op) {
+	t := l.inRoot(op.Target, unix.O_PATH, 0, true, []unix.Errno{unix.ENOENT, unix.EACCES})
+	ok := []unix.Errno{unix.EBADF}
+	var m cell
+	if op.Flags.Has(plan.Directory) {
+		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
+	} else {
+		// The sandbox's own null device: its source was checked to be one.
+		null := l.inRoot("/dev/null", unix.O_PATH, 0, true, nil)
+		m = l.get(unix.SYS_OPEN_TREE, null.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
+		l.call(unix.SYS_CLOSE, null.val())
+	}
+	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+	l.call(unix.SYS_CLOSE, m.val())
+	l.callOK(ok, unix.SYS_CLOSE, t.val())
+}
+
+// protect makes what is mounted at the target read-only, or, where it is no
+// mount point, mounts it on itself read-only.
+func (l *lowering) protect(op *plan.Op) {
+	t := l.inRoot(op.Target, unix.O_PATH, 0, true, nil)
+	m := l.get(unix.SYS_OPEN_TREE, t.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE))
+	l.setattr(m.val(), l.str(""), unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|mountAttrs(op.Flags))
+	l.callOK(nil, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+	l.call(unix.SYS_CLOSE, m.val())
+	l.call(unix.SYS_CLOSE, t.val())
+}
+
+// pivot makes the current directory the root and lets go of the old one. With
+// both arguments alike the old root lies on top of the new one and is the first
+// to go, see pivot_root(2).
+func (l *lowering) pivot() {
+	l.call(unix.SYS_PIVOT_ROOT, l.str("."), l.str("."))
+	l.call(unix.SYS_UMOUNT2, l.str("."), n(unix.MNT_DETACH))
+	l.call(unix.SYS_CHDIR, l.str("/"))
+}

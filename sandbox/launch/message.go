@@ -1,0 +1,150 @@
+package launch
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Usage is what a process, or a group of them, has consumed, as getrusage(2)
+// counts it. It has no peak memory: ru_maxrss starts at the size of the
+// process that was cloned.
+type Usage struct {
+	User, System time.Duration
+	// Voluntary and Forced are context switches.
+	Voluntary, Forced int64
+}
+
+// CPU is user plus system time.
+func (u Usage) CPU() time.Duration { return u.User + u.System }
+
+// End says how the job ended, as init saw it.
+type End struct {
+	Status unix.WaitStatus
+	// Job is the job's first process with the children it waited for.
+	Job Usage
+	// Sandbox is every process that init has reaped, the job included.
+	Sandbox Usage
+	// Init is init itself.
+	Init Usage
+	// Alone says that no process of the job was left.
+	Alone bool
+	// Failed is set when the job's process failed before its exec.
+	Failed *StepError
+}
+
+// Message is what init says: exactly one field is set.
+type Message struct {
+	Ready  []*os.File // in the order of the plan's Ready op
+	Failed *StepError
+	End    *End
+}
+
+const reportSize = 456
+
+// ErrInitGone says that init ended without a word: it was killed.
+var ErrInitGone = errors.New("the sandbox's init process ended without a report")
+
+// receive reads one message. It blocks. Descriptors arrive close-on-exec.
+func (s *Sandbox) receive() (Message, error) {
+	var buf [reportSize + 8]byte
+	var oob [128]byte
+	var nb, no, flags int
+	var err error
+	for {
+		nb, no, flags, _, err = unix.Recvmsg(s.channel, buf[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, unix.ECONNRESET) {
+		return Message{}, fmt.Errorf("reading from init: %w", err)
+	}
+	files, ferr := receivedFiles(oob[:no])
+	switch {
+	case nb == 1 && buf[0] == 'S':
+		return Message{}, ErrStopped
+	case err != nil || nb == 0:
+		return Message{}, ErrInitGone
+	case ferr != nil:
+		return Message{}, ferr
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && nb == 1 && buf[0] == 'R':
+		return Message{Ready: files}, nil
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	if flags&unix.MSG_TRUNC != 0 || nb != reportSize || len(files) > 0 {
+		return Message{}, fmt.Errorf("init sent a message of %d bytes that is none of its own", nb)
+	}
+	return s.report(buf[:reportSize])
+}
+
+func receivedFiles(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, fmt.Errorf("reading init's descriptors: %w", err)
+	}
+	var files []*os.File
+	for i := range msgs {
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			return nil, fmt.Errorf("reading init's descriptors: %w", err)
+		}
+		for _, d := range fds {
+			files = append(files, os.NewFile(uintptr(d), "from-init"))
+		}
+	}
+	return files, nil
+}
+
+// report decodes struct report of init.c.
+func (s *Sandbox) report(b []byte) (Message, error) {
+	e := binary.NativeEndian
+	step := func() *StepError {
+		errno := unix.Errno(e.Uint32(b[8:]))
+		if errno == 0 {
+			return nil
+		}
+		return s.stepError(int(e.Uint32(b[4:])), errno)
+	}
+	switch b[0] {
+	case 'F':
+		if err := step(); err != nil {
+			return Message{Failed: err}, nil
+		}
+		return Message{}, errors.New("init reported a failure without an error number")
+	case 'E':
+		return Message{End: &End{
+			Status:  unix.WaitStatus(e.Uint32(b[12:])),
+			Alone:   e.Uint32(b[16:]) != 0,
+			Failed:  step(),
+			Job:     decodeUsage(b[24:]),
+			Sandbox: decodeUsage(b[168:]),
+			Init:    decodeUsage(b[312:]),
+		}}, nil
+	}
+	return Message{}, fmt.Errorf("init sent a message of type %d", b[0])
+}
+
+func rusage(ru *unix.Rusage) Usage {
+	return Usage{
+		User: time.Duration(ru.Utime.Nano()), System: time.Duration(ru.Stime.Nano()),
+		Voluntary: ru.Nvcsw, Forced: ru.Nivcsw,
+	}
+}
+
+func decodeUsage(b []byte) Usage {
+	word := func(i int) int64 { return int64(binary.NativeEndian.Uint64(b[8*i:])) }
+	tv := func(i int) time.Duration {
+		return time.Duration(word(i))*time.Second + time.Duration(word(i+1))*time.Microsecond
+	}
+	return Usage{User: tv(0), System: tv(2), Voluntary: word(16), Forced: word(17)}
+}

@@ -1,0 +1,254 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/plan"
+)
+
+// Config is what Start needs besides the plan.
+type Config struct {
+	Plan *plan.Plan
+	// Env is the job's environment, "NAME=value".
+	Env []string
+	// Filters are the seccomp programs, in the order in which they are loaded;
+	// needed where the plan has a Seccomp op.
+	Filters [][]byte
+	// Stdio are the job's descriptors 0, 1 and 2: ends of pipes or the null
+	// device, never anything of the caller's. With a terminal they are the
+	// null device until the job's process takes its own.
+	Stdio [3]*os.File
+	// WriteMaps writes the id maps of the process; needed where the plan says
+	// that newuidmap or the parent writes them.
+	WriteMaps func(pid int) error
+	// Packs holds what the plan's Copy ops copy, in their order.
+	Packs []*Pack
+	// Handles are mounts for the plan's Open ops that come from the parent, in
+	// their order.
+	Handles []*os.File
+	// StopAt makes init stop before that op, counted from 1; 0 for never. The
+	// sandbox then waits until brig ends: a means to test what is left behind.
+	StopAt int
+}
+
+// Sandbox is a sandbox that has been started. Its methods may be called from
+// one goroutine, Kill from any.
+type Sandbox struct {
+	plan    *plan.Plan
+	channel int
+	pidfd   int
+	pid     int
+	release chan struct{} // ends the thread that cloned, where it is one of its own
+}
+
+// ErrStopped is what Receive returns when Config.StopAt was reached.
+var ErrStopped = errors.New("init has stopped before the op asked for")
+
+// stopBeforeClone is set by the linker to measure what brig costs until its
+// first clone: brig then ends there, with status 0.
+var stopBeforeClone string
+
+// Start clones a process into fresh namespaces and starts init in it. The plan
+// must have passed plan.Check. The caller must receive messages until the end.
+func Start(cfg *Config) (*Sandbox, error) {
+	image, err := initImage()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(image)
+	block, err := lower(cfg)
+	if err != nil {
+		return nil, err
+	}
+	prog, err := unix.MemfdCreate("brig-program", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) {
+		prog, err = unix.MemfdCreate("brig-program", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a memory file: %w", err)
+	}
+	defer unix.Close(prog)
+	if err := writeAll(prog, block); err != nil {
+		return nil, fmt.Errorf("writing a memory file: %w", err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("making the channel to init: %w", err)
+	}
+	defer unix.Close(pair[1])
+	if stopBeforeClone != "" {
+		os.Exit(0)
+	}
+	s := &Sandbox{plan: cfg.Plan, channel: pair[0], pidfd: -1}
+	if err := s.clone(image, prog, pair[1], cfg); err != nil {
+		unix.Close(pair[0])
+		return nil, err
+	}
+	if cfg.Plan.IDs.By != plan.ByInit {
+		if err := s.map_(cfg); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Sandbox) map_(cfg *Config) error {
+	if cfg.WriteMaps == nil {
+		return errors.New("launch: nobody to write the id maps")
+	}
+	if err := cfg.WriteMaps(s.pid); err != nil {
+		return err
+	}
+	if err := unix.Send(s.channel, []byte{'M'}, unix.MSG_NOSIGNAL); err != nil && !errors.Is(err, unix.EPIPE) {
+		return fmt.Errorf("writing to init: %w", err)
+	}
+	return nil
+}
+
+// ErrClone is wrapped by what Start returns when the kernel refuses the clone;
+// the reasons are told apart by package userns.
+var ErrClone = errors.New("cannot make a sandbox's namespaces")
+
+var cloneFlags = map[plan.Namespace]uintptr{
+	plan.User: unix.CLONE_NEWUSER, plan.Mount: unix.CLONE_NEWNS, plan.PID: unix.CLONE_NEWPID,
+	plan.Net: unix.CLONE_NEWNET, plan.IPC: unix.CLONE_NEWIPC, plan.UTS: unix.CLONE_NEWUTS,
+}
+
+// clone makes the process. The capabilities it has in its new user namespace
+// would end with its exec, hence the ambient ones.
+func (s *Sandbox) clone(image, prog, channel int, cfg *Config) error {
+	attr := &syscall.ProcAttr{
+		Files: []uintptr{cfg.Stdio[0].Fd(), cfg.Stdio[1].Fd(), cfg.Stdio[2].Fd(), uintptr(channel), uintptr(prog)},
+		Sys:   &syscall.SysProcAttr{PidFD: &s.pidfd, AmbientCaps: allCapabilities()},
+	}
+	for _, p := range cfg.Packs {
+		attr.Files = append(attr.Files, p.content.Fd())
+	}
+	for _, h := range cfg.Handles {
+		attr.Files = append(attr.Files, h.Fd())
+	}
+	for _, ns := range cfg.Plan.Namespaces {
+		attr.Sys.Cloneflags |= cloneFlags[ns]
+	}
+	// The number must not be one of those that are passed on.
+	exe, err := unix.FcntlInt(uintptr(image), unix.F_DUPFD_CLOEXEC, 64+len(attr.Files))
+	if err != nil {
+		return fmt.Errorf("opening init: %w", err)
+	}
+	defer unix.Close(exe)
+	path := "/proc/self/fd/" + strconv.Itoa(exe)
+	ids := &cfg.Plan.IDs
+	err = s.onLastingThread(int(ids.CloneUID), int(ids.CloneGID), func() error {
+		pid, err := syscall.ForkExec(path, []string{"brig-init"}, attr)
+		s.pid = pid
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrClone, err)
+	}
+	return nil
+}
+
+// allCapabilities lists what init needs until the fork. CAP_LAST_CAP of the
+// build may be beyond the running kernel's, which would fail the clone; these
+// are in every kernel brig supports.
+func allCapabilities() []uintptr {
+	return []uintptr{
+		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
+		unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_NET_BIND_SERVICE,
+		unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_IPC_OWNER, unix.CAP_SYS_CHROOT, unix.CAP_SYS_ADMIN,
+		unix.CAP_SYS_NICE, unix.CAP_SYS_RESOURCE, unix.CAP_MKNOD, unix.CAP_AUDIT_WRITE, unix.CAP_SETFCAP,
+	}
+}
+
+// onLastingThread runs f on a thread that lives at least as long as the
+// sandbox, since init's parent-death signal is sent when the cloning thread
+// ends, with the ids given. The process's first thread is such a thread; for
+// other callers, and for other ids, one is set aside.
+func (s *Sandbox) onLastingThread(uid, gid int, f func() error) error {
+	change := uid != os.Getuid() || gid != os.Getgid()
+	if !change {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			defer runtime.UnlockOSThread()
+			return f()
+		}
+		runtime.UnlockOSThread()
+	}
+	done := make(chan error)
+	s.release = make(chan struct{})
+	release := s.release
+	go func() {
+		// Never unlocked: the thread ends with this goroutine.
+		runtime.LockOSThread()
+		if change {
+			if err := becomeOnThread(uid, gid); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- f()
+		<-release
+	}()
+	return <-done
+}
+
+// becomeOnThread gives up root on the current thread alone: the raw calls,
+// unlike those of package syscall, do not reach the process's other threads.
+func becomeOnThread(uid, gid int) error {
+	for _, c := range [...][4]uintptr{
+		{unix.SYS_SETGROUPS, 0, 0, 0},
+		{unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)},
+		{unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)},
+	} {
+		if _, _, errno := syscall.RawSyscall(c[0], c[1], c[2], c[3]); errno != 0 {
+			return fmt.Errorf("giving up the caller's ids for %d:%d: %w", uid, gid, errno)
+		}
+	}
+	return nil
+}
+
+// PID is init's process id in the caller's PID namespace.
+func (s *Sandbox) PID() int { return s.pid }
+
+// Receive waits for init's next message. After an End, or an error, there is
+// none.
+func (s *Sandbox) Receive() (Message, error) { return s.receive() }
+
+// Kill ends every process of the sandbox, now. It may be called at any time
+// before Close, from any goroutine, and more than once.
+func (s *Sandbox) Kill() {
+	// Init's death is that of its PID namespace, see pid_namespaces(7).
+	_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+}
+
+// Close ends the sandbox, waits until every process of it is gone, and
+// releases what it held. The usage is that of init with all it has reaped.
+func (s *Sandbox) Close() (Usage, error) {
+	s.Kill()
+	var ru unix.Rusage
+	var err error
+	for {
+		_, err = unix.Wait4(s.pid, nil, 0, &ru)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	unix.Close(s.pidfd)
+	unix.Close(s.channel)
+	if s.release != nil {
+		close(s.release)
+	}
+	if err != nil {
+		return Usage{}, fmt.Errorf("waiting for init: %w", err)
+	}
+	return rusage(&ru), nil
+}
