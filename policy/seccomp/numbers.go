@@ -22,10 +22,18 @@ func (n *number) on(arch string) int {
 	return -1
 }
 
-// lookupCall finds a system call by name, on whatever architecture it exists.
-func lookupCall(name string) *number {
+// indexOf is the place of a system call in numbers, or -1.
+func indexOf(name string) int {
 	i := sort.Search(len(numbers), func(i int) bool { return numbers[i].name >= name })
 	if i < len(numbers) && numbers[i].name == name {
+		return i
+	}
+	return -1
+}
+
+// lookupCall finds a system call by name, on whatever architecture it exists.
+func lookupCall(name string) *number {
+	if i := indexOf(name); i >= 0 {
 		return &numbers[i]
 	}
 	return nil
