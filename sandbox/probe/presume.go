@@ -1,0 +1,48 @@
+package probe
+
+import "fmt"
+
+// presume sets the facts that would have to be tried to what the kernel's
+// version promises. A launch that shows otherwise names the fact; see Disproved.
+func (h *Host) presume() {
+	yes := Fact{OK: true}
+	h.UserNS, h.NetNS, h.CgroupNS, h.Proc, h.Seccomp = yes, yes, yes, yes, yes
+	// ovl: "allow unprivileged mounts", with the mount option userxattr.
+	h.Overlay = h.since(5, 11, "overlayfs in a user namespace")
+	h.MountAttr = h.since(5, 12, "mount_setattr")
+	// tmpfs: "add support for user xattrs".
+	h.TmpfsXattr = h.since(6, 6, "user.* attributes on tmpfs")
+	h.Landlock = h.presumeLandlock()
+}
+
+// since is the fact that came with a version of the kernel.
+func (h *Host) since(major, minor int, what string) Fact {
+	if h.Kernel.AtLeast(major, minor) {
+		return Fact{OK: true}
+	}
+	return Fact{
+		Cause: fmt.Sprintf("Linux has %s from %d.%d on, this is %s", what, major, minor, h.Kernel.Release),
+		Fix:   fmt.Sprintf("use a kernel from %d.%d on", major, minor),
+	}
+}
+
+// presumeLandlock judges by the version that the kernel told. With version 1
+// nothing could be renamed from one directory into another, which breaks
+// compilers.
+func (h *Host) presumeLandlock() Fact {
+	switch {
+	case h.LandlockABI >= 2:
+		return Fact{OK: true}
+	case h.LandlockABI == 1:
+		return Fact{
+			Tried: true,
+			Cause: "the kernel's Landlock is version 1, which forbids every rename across directories",
+			Fix:   "use a kernel from 5.19 on",
+		}
+	}
+	return Fact{
+		Tried: true,
+		Cause: "the kernel has no Landlock, or it is not switched on",
+		Fix:   "use a kernel from 5.19 on with CONFIG_SECURITY_LANDLOCK=y, and add landlock to the kernel's parameter lsm=",
+	}
+}
