@@ -137,7 +137,7 @@ func TestAllocateRangeRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := AllocateRange(AllocateOptions{FS: rootHost(), Dir: foreign})
-		p := wantProblem(t, err, LockDirUnsafe, foreign+" cannot be trusted with locks")
+		p := theProblem(t, err, LockDirUnsafe, foreign+" cannot be trusted with locks")
 		if p.Err.Error() != "it belongs to uid 12345" {
 			t.Error(p)
 		}

@@ -43,15 +43,18 @@ func TestLookupSubIDs(t *testing.T) {
 		},
 		"nsswitch says files": {
 			host("etc/subuid", one, "etc/subgid", one, "etc/nsswitch.conf", "passwd: files\nsubid: files sss\n"),
-			LookupOptions{UID: 1000}, same(Range{100000, 65536}),
+			LookupOptions{UID: 1000},
+			same(Range{100000, 65536}),
 		},
 		"no getsubids for the service": {
 			host("etc/subuid", one, "etc/subgid", one, "etc/nsswitch.conf", "subid: sss\n"),
-			LookupOptions{UID: 1000}, same(Range{100000, 65536}),
+			LookupOptions{UID: 1000},
+			same(Range{100000, 65536}),
 		},
 		"others overlap": {
 			host("etc/subuid", "bob:1:5\ncarol:5:5\nalice:100:5\n", "etc/subgid", one),
-			LookupOptions{UID: 1000}, SubIDs{UID: []Range{{100, 5}}, GID: []Range{{100000, 65536}}},
+			LookupOptions{UID: 1000},
+			SubIDs{UID: []Range{{100, 5}}, GID: []Range{{100000, 65536}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +134,7 @@ func TestLookupSubIDsRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := LookupSubIDs(t.Context(), LookupOptions{UID: tt.uid, GID: tt.uid, FS: tt.fsys})
-			p := wantProblem(t, err, tt.reason, tt.cause)
+			p := theProblem(t, err, tt.reason, tt.cause)
 			if tt.fix != "" && p.Fix != tt.fix {
 				t.Errorf("fix is\n\t%s\nwant\n\t%s", p.Fix, tt.fix)
 			}

@@ -83,7 +83,7 @@ func (p *Problem) Error() string {
 
 // Is reports whether target is this problem's Reason.
 func (p *Problem) Is(target error) bool {
-	r, ok := target.(Reason) //nolint:errorlint // Is compares one link of the chain
+	r, ok := target.(Reason) // errors.Is walks the chain
 	return ok && r == p.Reason
 }
 

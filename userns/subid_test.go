@@ -56,7 +56,7 @@ func TestParseSubIDsRefuses(t *testing.T) {
 		"alice:100000:4294967295":   "the range goes past the last id 4294967294",
 	} {
 		_, err := ParseSubIDs("/etc/subgid", []byte("bob:1:1\n\n"+line+"\ncarol:2:1\n"))
-		p := wantProblem(t, err, RangeMalformed, fmt.Sprintf("/etc/subgid:3: %q: %s", line, why))
+		p := theProblem(t, err, RangeMalformed, fmt.Sprintf("/etc/subgid:3: %q: %s", line, why))
 		if want := `write line 3 of /etc/subgid as "user:start:count", such as "alice:100000:65536", or delete it`; p.Fix != want {
 			t.Errorf("fix is %q, want %q", p.Fix, want)
 		}

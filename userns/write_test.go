@@ -108,7 +108,7 @@ func TestKernelWriteMapsRefused(t *testing.T) {
 	pid := cloneChild(t)
 	foreign := IDs{UID: Map{{0, 3000000000, 5}}, GID: Map{{0, 3000000000, 5}}}
 	err := WriteMaps(t.Context(), pid, foreign, tools)
-	p := wantProblem(t, err, ToolRefusedRange, tools.NewUIDMap+" failed (exit status 1)")
+	p := theProblem(t, err, ToolRefusedRange, tools.NewUIDMap+" failed (exit status 1)")
 	if want := "newuidmap: uid range [0-5) -> [3000000000-3000000005) not allowed"; p.Err.Error() != want {
 		t.Errorf("%q, want %q", p.Err, want)
 	}
@@ -135,7 +135,7 @@ func TestWriteMapsRunsBothAtOnce(t *testing.T) {
 	meet := `: > ` + dir + `/$1; n=0; while [ ! -e ` + dir + `/$2 ]; do sleep 0.01; n=$((n+1)); [ $n -lt 1000 ] || exit 9; done`
 	u, g := script(t, strings.NewReplacer("$1", "u", "$2", "g").Replace(meet)), script(t, strings.NewReplacer("$1", "g", "$2", "u").Replace(meet)+"\necho 'newgidmap: boom' >&2; exit 3")
 	err := WriteMaps(t.Context(), 1, Single(5, 5, 5, 5), Tools{u, g})
-	p := wantProblem(t, err, ToolFailed, g+" failed (exit status 3)")
+	p := theProblem(t, err, ToolFailed, g+" failed (exit status 3)")
 	if p.Err.Error() != "newgidmap: boom" {
 		t.Errorf("stderr is %q", p.Err)
 	}
@@ -231,7 +231,8 @@ func TestKernelAsOrdinaryUser(t *testing.T) {
 		t.Skip("the other tests already run as an ordinary user")
 	}
 	user := needSubIDUser(t)
-	dir, err := os.MkdirTemp("", "brig-userns-")
+	// t.TempDir lies in a directory that only root may enter.
+	dir, err := os.MkdirTemp("", "brig-userns-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
