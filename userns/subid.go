@@ -128,14 +128,10 @@ func OverlapsIn(file string, entries []SubIDEntry) error {
 		}
 		return 0
 	})
-	// Sorted by start, the range that reaches furthest so far is the one that
-	// overlaps if any does.
-	for i, far := 1, 0; i < len(sorted); i++ {
-		if sorted[i].Range.overlaps(sorted[far].Range) {
-			return overlap(file, sorted[far], sorted[i])
-		}
-		if sorted[i].Range.last() > sorted[far].Range.last() {
-			far = i
+	// As long as none overlap, the one before reaches furthest.
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i].Range.overlaps(sorted[i-1].Range) {
+			return overlap(file, sorted[i-1], sorted[i])
 		}
 	}
 	return nil

@@ -159,6 +159,22 @@ func TestWriteMapsGivesTheToolsNothing(t *testing.T) {
 	}
 }
 
+// A tool cannot fill the memory through its standard error.
+func TestSinkDoesNotGrow(t *testing.T) {
+	s, err := newSink(maxStderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	n, err := s.file.WriteString(strings.Repeat("x", maxStderr+1))
+	if n != maxStderr || !errors.Is(err, syscall.EPERM) {
+		t.Errorf("wrote %d bytes, %v, want %d and EPERM", n, err, maxStderr)
+	}
+	if got := len(s.text(maxStderr)); got != maxStderr {
+		t.Errorf("%d bytes are kept", got)
+	}
+}
+
 func TestExplainTool(t *testing.T) {
 	for said, want := range map[string]Reason{
 		"newuidmap: uid range [0-1) -> [1-2) not allowed":                        ToolRefusedRange,
