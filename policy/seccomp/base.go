@@ -88,9 +88,8 @@ func (d *draft) fillStrict() {
 	for _, name := range strictCalls {
 		*d.at(name) = verdict{action: Allow, why: "base"}
 	}
-	for _, name := range [...]string{"socket", "socketpair"} {
-		*d.at(name) = verdict{action: d.deny, allows: unixSockets(), why: "base"}
-	}
+	*d.at("socket") = verdict{action: d.deny, allows: internetSockets(), denials: noInternet(), why: "base"}
+	*d.at("socketpair") = verdict{action: d.deny, allows: unixSockets(), why: "base"}
 	*d.at("clone") = verdict{action: d.deny, allows: plainClone(), why: "base"}
 	*d.at("personality") = verdict{action: d.deny, allows: askPersonality(), why: "base"}
 }

@@ -22,7 +22,7 @@ type Compiled struct {
 //
 //	8   magic "brigbpf1" (the digit is the version)
 //	4   AUDIT_ARCH_* of the architecture
-//	4   number of filters, 1 to 8
+//	4   number of filters, 1 to 12
 //	32  key
 //	for each filter: 4 number of instructions, then 8 bytes an instruction
 //	32  SHA-256 of everything before

@@ -74,6 +74,17 @@ func internetSockets() []Match {
 	}
 }
 
+// noInternet fails internet sockets as a kernel without them does, whatever
+// on_deny says: Java and others try one at every start and do without.
+func noInternet() []Denial {
+	const action = retErrno | Action(unix.EAFNOSUPPORT)
+	var denials []Denial
+	for _, m := range internetSockets()[1:] {
+		denials = append(denials, Denial{Match: m, Action: action, Why: "base"})
+	}
+	return denials
+}
+
 // plainClone makes processes and threads, no namespaces.
 func plainClone() []Match {
 	return []Match{{Arg{Index: 0, Op: opMaskedEQ, Value: 0, Mask: namespaceFlags}}}

@@ -22,7 +22,7 @@ const InsnSize = 8
 const MaxInsns = 4096
 
 // maxFilters bounds the filters of one program. Each costs time on every call.
-const maxFilters = 8
+const maxFilters = 12
 
 // The instructions that brig's filters consist of. libseccomp emits no others,
 // and without stores, registers and division nothing can go wrong in one.

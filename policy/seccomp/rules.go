@@ -154,6 +154,6 @@ func (r *resolver) ruleDenies(key string, n named, match Match, action Action) {
 }
 
 // maxRuleActions keeps a program below maxFilters: one filter for each action of
-// a denial by argument, two actions in the bases, and the filter that denies by
+// a denial by argument, three actions in the bases, and the filter that denies by
 // default.
-const maxRuleActions = maxFilters - 3
+const maxRuleActions = maxFilters - 4

@@ -48,7 +48,6 @@ func TestOrdinaryProgramsRun(t *testing.T) {
 		{"compile rust", "rustc", []string{"rustc", "-o", out, rustSource}, ""},
 		{"run rust", "rustc", []string{out}, "ok"},
 	}
-	t.Setenv("GOCACHE", filepath.Join(os.TempDir(), "brig-seccomp-test-gocache-"+strconv.Itoa(os.Getuid())))
 	for _, base := range []string{"default", "strict"} {
 		file := program(t, seccomp.Settings{Base: base, OnDeny: "kill"}, seccomp.Options{SupervisedMemory: true})
 		for _, c := range commands {
