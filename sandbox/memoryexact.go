@@ -1,0 +1,97 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// exactMemory is what a sandbox's processes hold of their own, every page
+// counted once: proportional shares of anonymous memory, of swap, and of
+// shared memory that is in no tmpfs and no SysV segment (those are counted
+// where they live). Pages of files on the host's disks are not the job's.
+type exactMemory struct {
+	scan *procScan
+	buf  []byte // for smaps, which is long; allocated on first use
+	sum  int64
+	err  error
+}
+
+// total scans once more, since every process has to be asked anyway.
+func (x *exactMemory) total() (int64, error) {
+	x.sum, x.err = 0, nil
+	_, err := x.scan.scan(x.add)
+	return x.sum, errors.Join(err, x.err)
+}
+
+func (x *exactMemory) add(pid int, st procStat) {
+	b, err := x.scan.read(pid, "/smaps_rollup")
+	switch {
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		// It executes a program that it may not read. That must not hide its
+		// memory, so all that is resident counts as its own.
+		x.sum += st.rssPages * int64(unix.Getpagesize())
+		return
+	case err != nil:
+		x.err = fmt.Errorf("exact memory of a process: %w", err)
+		return
+	}
+	var shared int64
+	for len(b) > 0 {
+		var line []byte
+		line, b, _ = bytes.Cut(b, []byte("\n"))
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(key) {
+		case "Pss_Anon", "SwapPss":
+			x.sum += kilobytes(value)
+		case "Pss_Shmem":
+			shared = kilobytes(value)
+		}
+	}
+	if shared > 0 {
+		x.addShared(pid)
+	}
+}
+
+// addShared adds the mappings of shared memory without a file system that
+// anybody could see into: the kernel names them so, and a job that gives a
+// file such a name only charges itself.
+func (x *exactMemory) addShared(pid int) {
+	if x.buf == nil {
+		x.buf = make([]byte, 32<<10)
+	}
+	fd, err := unix.Openat(x.scan.dir, fmt.Sprintf("%d/smaps", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
+			x.err = fmt.Errorf("/proc/%d/smaps: %w", pid, err)
+		}
+		return
+	}
+	defer func() { _ = unix.Close(fd) }()
+	counts := false
+	err = eachLine(fd, x.buf, func(line []byte) {
+		switch {
+		case len(line) > 0 && (line[0] <= '9' || line[0] >= 'a' && line[0] <= 'f'):
+			counts = bytes.Contains(line, []byte(" /dev/zero (deleted)")) ||
+				bytes.Contains(line, []byte(" /memfd:")) || bytes.Contains(line, []byte(" [anon_shmem:"))
+		case counts && bytes.HasPrefix(line, []byte("Pss:")):
+			x.sum += kilobytes(line[4:])
+		}
+	})
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		x.err = fmt.Errorf("/proc/%d/smaps: %w", pid, err)
+	}
+}
+
+// kilobytes reads a value like "   1234 kB".
+func kilobytes(b []byte) int64 {
+	for {
+		word, rest := nextWord(b)
+		if len(word) > 0 || len(rest) == 0 {
+			return number(word) << 10
+		}
+		b = rest
+	}
+}
