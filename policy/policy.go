@@ -109,7 +109,10 @@ type Filesystem struct {
 	// CopyCommand copies the command's own file into the working directory
 	// when it is given as a path outside the root file system.
 	CopyCommand bool
-	Mounts      []Mount
+	// AllowHome lets a mount or a dir: root give the whole of the home
+	// directory, / or a directory above the home directory.
+	AllowHome bool
+	Mounts    []Mount
 }
 
 // Mount gives one directory or file, or a fresh tmpfs, to the job.
