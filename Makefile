@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 
 GO      ?= go
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
-HAVE_FILTERC  := $(wildcard cmd/brig-filterc/main.go)
+HAVE_FILTERC  := $(and $(wildcard cmd/brig-filterc/main.go),$(wildcard configs/*.toml))
 
 export FUZZTIME
 

@@ -18,9 +18,11 @@ import (
 
 // commands are what scripts have beyond testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"exits": cmdExits,
-	"json":  cmdJSON,
-	"need":  cmdNeed,
+	"exits":     cmdExits,
+	"json":      cmdJSON,
+	"listen":    cmdListen,
+	"need":      cmdNeed,
+	"unreached": cmdUnreached,
 }
 
 // testKey finds the running test in a script's values.
@@ -36,9 +38,11 @@ func setup(env *testscript.Env) error {
 	}
 	env.Defer(func() { _ = os.RemoveAll(home) })
 	env.Setenv("HOME", home)
+	env.Setenv("HOSTPID", strconv.Itoa(os.Getpid()))
 	env.Setenv("BRIG", filepath.Join(brigDir, "brig"))
 	env.Setenv("PATH", brigDir+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
 	env.Values[testKey{}] = env.T()
+	env.Values[listenersKey{}] = &listeners{}
 	env.Defer(func() { leftInTemp(env.T(), env.Getenv("TMPDIR")) })
 	return nil
 }

@@ -4,5 +4,5 @@
 // below it, the benchmarks and the demonstration.
 //
 // Scripts are testscript files. Beyond testscript's own commands they have
-// exits, json and need; see commands_test.go.
+// exits, json, listen, need and unreached; see commands_test.go.
 package e2e
