@@ -87,6 +87,9 @@ func (s *stdio) pump() {
 		timeout := -1
 		if s.draining {
 			timeout = pollTimeout(s.patience.Load())
+			if s.waitsForHangup() {
+				timeout = int(ptyGrace.Milliseconds())
+			}
 		}
 		ready, err := unix.Poll(polls[:], timeout)
 		switch {
@@ -94,6 +97,8 @@ func (s *stdio) pump() {
 			continue
 		case err != nil:
 			s.fail(fmt.Errorf("poll: %w", err))
+			return
+		case ready == 0 && s.waitsForHangup():
 			return
 		case ready == 0:
 			s.fail(errOutputStuck)
@@ -106,6 +111,9 @@ func (s *stdio) pump() {
 		}
 		if s.in != nil && polls[pollInFrom].Revents|polls[pollInTo].Revents != 0 {
 			s.in.step(polls[pollInFrom].Revents, polls[pollInTo].Revents)
+			if s.in.err != nil {
+				s.fail(s.in.err)
+			}
 		}
 		for i, o := range s.out {
 			if polls[pollOut+i].Revents != 0 {
@@ -156,6 +164,19 @@ func (s *stdio) prepare(polls *[pollSize]unix.PollFd) bool {
 	return active
 }
 
+// ptyGrace bounds the wait for the end of a terminal's output. It comes by
+// itself as soon as the kernel has let go of the job's last descriptor.
+const ptyGrace = 500 * time.Millisecond
+
+// waitsForHangup says that only the end of a drained terminal is missing.
+func (s *stdio) waitsForHangup() bool {
+	if !s.draining || len(s.out) != 1 {
+		return false
+	}
+	o := s.out[0]
+	return o.pty && o.from >= 0 && !o.stuck && len(o.rest) == 0
+}
+
 // drain limits every output to what is in its pipe now, and ends the input.
 func (s *stdio) drain() {
 	s.draining = true
@@ -163,7 +184,7 @@ func (s *stdio) drain() {
 		s.in.end()
 	}
 	for _, o := range s.out {
-		if o.from >= 0 {
+		if o.from >= 0 && !o.pty {
 			o.left = Amount(bytesIn(o.from))
 			if o.left == 0 {
 				closeFD(&o.from)

@@ -33,6 +33,9 @@ type inStream struct {
 	full          bool // spliced until the job's pipe was full
 	file          *os.File
 	err           error
+
+	pty    bool   // to is the master of the job\'s terminal
+	hangup func() // called when a terminal goes away
 }
 
 const (
@@ -109,6 +112,9 @@ func (in *inStream) wants() (from, to int16) {
 	case len(in.rest) > 0 || in.full:
 		return 0, unix.POLLOUT
 	}
+	if in.pty {
+		return unix.POLLIN, 0 // a master without slaves reports a hang-up for ever
+	}
 	return unix.POLLIN, watchOnly
 }
 
@@ -136,8 +142,14 @@ func (in *inStream) step(fromReady, toReady int16) {
 			err = in.flush()
 		}
 	}
-	if err != nil && !errors.Is(err, unix.EPIPE) {
-		in.err = err
+	// A terminal nobody has open any more is like a pipe without a reader.
+	closed := errors.Is(err, unix.EPIPE) || in.pty && errors.Is(err, unix.EIO)
+	if err != nil && !closed {
+		in.err = fmt.Errorf("read the job's input: %w", err)
+	}
+	if in.eof && in.hangup != nil {
+		in.hangup()
+		in.hangup = nil
 	}
 	if err != nil || in.eof && len(in.rest) == 0 {
 		in.end()

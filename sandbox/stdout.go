@@ -25,6 +25,7 @@ type outStream struct {
 	buf     []byte // allocated on first use
 	rest    []byte // of buf: counted, and not yet delivered
 	left    Amount // in the pipe once the job is gone; Unknown before
+	pty     bool   // from is the master of the job's terminal
 }
 
 func newOutStream(w io.Writer) (*outStream, error) {
@@ -32,11 +33,14 @@ func newOutStream(w io.Writer) (*outStream, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outStream{from: -1, to: fd, left: Unknown}
 	if fd < 0 {
-		o.writer = w
-		return o, nil
+		return &outStream{from: -1, to: -1, left: Unknown, writer: w}, nil
 	}
+	return outStreamTo(fd)
+}
+
+func outStreamTo(fd int) (*outStream, error) {
+	o := &outStream{from: -1, to: fd, left: Unknown}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
@@ -91,6 +95,13 @@ func (s *stdio) allowed(o *outStream) int {
 // bytes, which is the overrun, or by its end, which is none.
 func (s *stdio) atCap(o *outStream) {
 	more := bytesIn(o.from)
+	if o.pty { // FIONREAD does not see what is on its way through a terminal
+		var one [1]byte
+		more, _ = unix.Read(o.from, one[:])
+		if more < 0 {
+			more = 0
+		}
+	}
 	closeFD(&o.from)
 	if more == 0 || s.over {
 		return
@@ -135,11 +146,11 @@ func (s *stdio) take(o *outStream, n int) error {
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return nil
-	case err != nil:
-		return fmt.Errorf("read the job's output: %w", err)
-	case got == 0:
+	case got == 0, o.pty && errors.Is(err, unix.EIO): // the last slave was closed
 		closeFD(&o.from)
 		return nil
+	case err != nil:
+		return fmt.Errorf("read the job's output: %w", err)
 	}
 	o.rest = o.buf[:got]
 	s.count(o, got)
