@@ -21,6 +21,9 @@ type Host struct {
 	// CPUs are those the caller may use, Online how many the host has.
 	CPUs   []int `json:"cpus"`
 	Online int   `json:"online"`
+	// Rotation spreads jobs over CPUs where each is bound to some; any number
+	// from 0.
+	Rotation int `json:"rotation"`
 	// MemoryTotal is the host's memory in bytes.
 	MemoryTotal int64 `json:"memory_total"`
 
@@ -44,12 +47,20 @@ type Host struct {
 	Seccomp    Fact `json:"seccomp"`       // filters
 	Landlock   Fact `json:"landlock"`      // LandlockABI at least 2
 	MountAttr  Fact `json:"mount_setattr"` // recursive read-only binds
+	Devpts     Fact `json:"devpts"`        // a devpts of its own
+	MemfdExec  Fact `json:"memfd_exec"`    // a program may be executed from memory
+	// IDMaps: newuidmap and newgidmap really write the caller's subordinate
+	// ids; only tried where the caller has some.
+	IDMaps Fact `json:"id_maps"`
 	// LandlockABI is 0 where there is none.
 	LandlockABI int `json:"landlock_abi"`
 
 	// Cached says that some of these facts were found by an earlier Try. Before
 	// anything is refused for one of them, Try again.
 	Cached bool `json:"cached,omitempty"`
+
+	// Cgroups is how the host divides resources; only Try fills it in.
+	Cgroups *Cgroups `json:"cgroups,omitempty"`
 
 	// Files are the paths a spec names, by path: what is there, seen without
 	// following a link at its end.

@@ -6,7 +6,8 @@ import "fmt"
 // version promises. A launch that shows otherwise names the fact; see Disproved.
 func (h *Host) presume() {
 	yes := Fact{OK: true}
-	h.UserNS, h.NetNS, h.CgroupNS, h.Proc, h.Seccomp = yes, yes, yes, yes, yes
+	h.UserNS, h.NetNS, h.CgroupNS, h.Proc, h.Devpts, h.Seccomp = yes, yes, yes, yes, yes, yes
+	h.MemfdExec, h.IDMaps = yes, yes
 	// ovl: "allow unprivileged mounts", with the mount option userxattr.
 	h.Overlay = h.since(5, 11, "overlayfs in a user namespace")
 	h.MountAttr = h.since(5, 12, "mount_setattr")

@@ -49,6 +49,8 @@ func basics() (*Host, *unix.Utsname, error) {
 		Arch:   runtime.GOARCH,
 		UID:    uint32(os.Getuid()),
 		GID:    uint32(os.Getgid()),
+		// Process ids follow each other, and so do jobs that start together.
+		Rotation: os.Getpid(),
 	}
 	h.account()
 	var err error
@@ -98,15 +100,12 @@ func landlockABI() int {
 	return int(abi)
 }
 
-// findIDs fills in the subordinate ids and the tools that map them. The real
-// root of a host has no use for either: brig takes an unused range for it.
+// findIDs fills in the subordinate ids and the tools that map them. Root has
+// no use for either: whoever launches takes an unused range for it, which is
+// then the Host's SubIDs.
 func (h *Host) findIDs(ctx context.Context) {
 	if h.UID == 0 {
-		if initial, err := userns.InInitial(); err == nil && initial {
-			h.SubIDsProblem = "root has no subordinate ids; brig takes an unused range"
-			h.ToolsProblem = "root writes id maps itself"
-			return
-		}
+		return
 	}
 	var err error
 	if h.SubIDs, err = userns.LookupSubIDs(ctx, userns.LookupOptions{UID: h.UID, GID: h.GID, Name: h.User}); err != nil {
