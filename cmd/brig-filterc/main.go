@@ -4,7 +4,8 @@
 //	CGO_ENABLED=1 go build -ldflags '-linkmode external -extldflags -static' ./cmd/brig-filterc
 //
 // Without arguments it reads one request as JSON on standard input and writes the
-// compiled program to standard output.
+// compiled program to standard output. With -shipped DIR, when brig is built, it
+// compiles the filters of all policies in the folder above DIR into DIR.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/brig-sandbox/brig/policy/seccomp"
 	"github.com/brig-sandbox/brig/policy/seccomp/libseccomp"
@@ -30,11 +32,19 @@ func main() {
 
 func run(args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("brig-filterc", flag.ContinueOnError)
+	shipped := flags.String("shipped", "", "compile the filters of the shipped policies into this `directory`")
+	policies := flags.String("policies", "", "with -shipped, the `directory` of the policies (default: the one above)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *shipped != "" {
+		if *policies == "" {
+			*policies = filepath.Join(*shipped, "..")
+		}
+		return compileShipped(*policies, *shipped)
 	}
 	request, err := seccomp.ReadRequest(in)
 	if err != nil {

@@ -68,15 +68,19 @@ func (l *Loader) compile(ctx context.Context, p *Profile, r Request) (*Compiled,
 	defer cancel()
 	var stderr, stdout bounded
 	stderr.left, stdout.left = 4<<10, maxEncoded
+	stderr.full, stdout.full = cancel, cancel
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(body), &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("compiling the system call filter with %s: %w%s", path, err, after(stderr.String()))
+		if stdout.over || stderr.over {
+			err = errors.New("it writes without end")
+		}
+		return nil, fmt.Errorf("compiling the system call filter with %s: %w%s", path, err, after(stderr.buf.String()))
 	}
-	c, err := decode(stdout.Bytes(), p.Key, p.Arch)
+	c, err := decode(stdout.buf.Bytes(), p.Key, p.Arch)
 	if err == nil {
 		err = Verify(p, c)
 	}
@@ -94,19 +98,25 @@ func after(text string) string {
 	return ""
 }
 
-// bounded keeps what is written up to a number of bytes and fails after it.
+// bounded keeps what is written up to a number of bytes. Past it, full is called
+// and writes fail. The buffer is not embedded: io.Copy would use its ReadFrom,
+// which knows no bound.
 type bounded struct {
-	bytes.Buffer
+	buf  bytes.Buffer
 	left int
+	full func()
+	over bool
 }
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
 	if len(p) > b.left {
+		b.over = true
+		b.full()
 		return 0, errors.New("too much output")
 	}
 	b.left -= len(p)
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }
 
 // findCompiler looks beside brig and where packages install it, never along

@@ -2,7 +2,7 @@ package seccomp
 
 import (
 	"math"
-	"slices"
+	"sort"
 )
 
 // x32Bit is set in the numbers of the x32 ABI. On an architecture without it no
@@ -69,8 +69,8 @@ func (p *Profile) Decide(d *Data) Action {
 		}
 		return errNoSys
 	}
-	i, ok := slices.BinarySearchFunc(p.Calls, d.Number, func(c Call, n uint32) int { return int(c.Number) - int(n) })
-	if !ok {
+	i := sort.Search(len(p.Calls), func(i int) bool { return p.Calls[i].Number >= d.Number })
+	if i == len(p.Calls) || p.Calls[i].Number != d.Number {
 		return p.Deny
 	}
 	return p.decideCall(&p.Calls[i], &d.Args)

@@ -36,7 +36,11 @@ func Verify(p *Profile, c *Compiled) error {
 		}
 	}
 	v := verifier{p, c}
-	for _, token := range [...]uint32{native, auditI386, auditARM, auditAMD64, auditARM64, 0, math.MaxUint32} {
+	compat, other := uint32(auditI386), uint32(auditARM64)
+	if p.Arch == ARM64 {
+		compat, other = auditARM, auditAMD64
+	}
+	for _, token := range [...]uint32{native, compat, other} {
 		if err := v.numbers(token); err != nil {
 			return err
 		}
