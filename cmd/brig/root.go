@@ -13,6 +13,7 @@ type subcommand struct {
 // subcommands lists every command of brig in the order of the help text.
 func subcommands() []subcommand {
 	return append([]subcommand{
+		{"run", newRunCommand},
 		{"version", newVersionCommand},
 	}, docsCommands()...)
 }

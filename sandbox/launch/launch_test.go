@@ -74,7 +74,7 @@ func start(t testing.TB, p *plan.Plan) (string, End, error) {
 	}
 	defer r.Close()
 	s, err := Start(&Config{
-		Plan: p, Env: []string{"PATH=/usr/bin"}, Stdio: [3]*os.File{null, w, w},
+		Plan: p, Env: []string{"PATH=/usr/bin"}, Stdio: [3]uintptr{null.Fd(), w.Fd(), w.Fd()},
 		WriteMaps: func(pid int) error { return writeMapsDirect(pid, &p.IDs) },
 	})
 	w.Close()

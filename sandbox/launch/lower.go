@@ -33,11 +33,14 @@ type lowering struct {
 	jobPID   cell
 	packs    int // taken from Config.Packs
 	given    int // taken from Config.Handles
+	readBack map[int]uint64
+	tmpfses  map[string]cell // further tmpfs mounts, by target
 }
 
-// lower turns the plan into a program's block. The plan has passed plan.Check.
-func lower(cfg *Config) ([]byte, error) {
-	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, handles: map[int]cell{}}
+// lower turns the plan into a program's block, and tells where in it the values
+// read back lie, by op. The plan has passed plan.Check.
+func lower(cfg *Config) (block []byte, readBack map[int]uint64, err error) {
+	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
 			break // lowered at the fork
@@ -47,10 +50,11 @@ func lower(cfg *Config) ([]byte, error) {
 			l.stop()
 		}
 		if err := l.lowerOp(&l.plan.Ops[i]); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return l.block()
+	block, err = l.block()
+	return block, l.readBack, err
 }
 
 func (l *lowering) lowerOp(op *plan.Op) error {
@@ -86,7 +90,8 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.Overlay:
 		l.attach(l.overlay(op.Handle, "."), op)
 	case plan.Tmpfs:
-		l.attach(l.tmpfs(op), op)
+		l.tmpfses[op.Target] = l.tmpfs(op)
+		l.attach(l.tmpfses[op.Target], op)
 	case plan.Proc:
 		l.procMount(op)
 	case plan.Devpts:
@@ -275,6 +280,9 @@ func (l *lowering) affinity(op *plan.Op) error {
 		return err
 	}
 	l.call(unix.SYS_SCHED_SETAFFINITY, n(0), n(uint64(len(mask))), n(l.bytes(mask)))
+	at := l.alloc(len(mask))
+	l.readBack[int(l.program.plan)] = at
+	l.call(unix.SYS_SCHED_GETAFFINITY, n(0), n(uint64(len(mask))), n(at))
 	return nil
 }
 

@@ -32,6 +32,7 @@ const (
 	ReadyShm     = "sysv-shm" // its /proc/sysvipc/shm
 	ReadyPidfd   = "job"      // the job's process
 	ReadyMaster  = "terminal" // the master of the job's terminal
+	ReadyTmpfs   = "tmpfs:"   // with a Tmpfs op's target behind it: its root
 )
 
 // ready sends the descriptors the parent supervises with, then closes all that
@@ -48,6 +49,10 @@ func (l *lowering) ready(op *plan.Op) {
 			cells = append(cells, l.shm)
 		case ReadyMaster:
 			cells = append(cells, l.master)
+		default:
+			if c, ok := l.tmpfses[strings.TrimPrefix(name, ReadyTmpfs)]; ok {
+				cells = append(cells, c)
+			}
 		case ReadyPidfd:
 			cells = append(cells, l.get(unix.SYS_PIDFD_OPEN, l.jobPID.val(), n(0)))
 		}
@@ -109,6 +114,9 @@ func (l *lowering) rlimit(op *plan.Op) error {
 	for i, name := range rlimitNumbers {
 		if name == op.Data {
 			l.call(unix.SYS_PRLIMIT64, n(0), n(uint64(i)), n(l.words(uint64(op.Size), uint64(op.Inodes))), n(0))
+			at := l.alloc(16)
+			l.readBack[int(l.program.plan)] = at
+			l.call(unix.SYS_PRLIMIT64, n(0), n(uint64(i)), n(0), n(at))
 			return nil
 		}
 	}
@@ -247,9 +255,12 @@ var capabilityNames = []string{
 	"CHECKPOINT_RESTORE",
 }
 
+// cpuMaskSize is room for 1024 CPUs, as in glibc's cpu_set_t.
+const cpuMaskSize = 128
+
 // cpuMask turns a list like "0-1,3" into the mask sched_setaffinity(2) takes.
 func cpuMask(list string) ([]byte, error) {
-	mask := make([]byte, 128)
+	mask := make([]byte, cpuMaskSize)
 	for _, part := range strings.Split(list, ",") {
 		lo, hi, isRange := strings.Cut(part, "-")
 		if !isRange {

@@ -191,7 +191,7 @@ func (l *lowering) attach(m cell, op *plan.Op) {
 	ok := gone(op)
 	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 	l.call(unix.SYS_CLOSE, t.val())
-	if op.Kind != plan.Proc {
+	if op.Kind != plan.Proc && op.Kind != plan.Tmpfs { // these are sent to the parent
 		l.callOK(ok, unix.SYS_CLOSE, m.val())
 	}
 }

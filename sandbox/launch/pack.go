@@ -193,3 +193,6 @@ func (l *lowering) file(dir cell, target string, mode uint32, content []byte) {
 	}
 	l.call(unix.SYS_CLOSE, f.val())
 }
+
+// Size is how many bytes of content the pack holds.
+func (p *Pack) Size() int64 { return p.size }

@@ -24,7 +24,7 @@ type Config struct {
 	// Stdio are the job's descriptors 0, 1 and 2: ends of pipes or the null
 	// device, never anything of the caller's. With a terminal they are the
 	// null device until the job's process takes its own.
-	Stdio [3]*os.File
+	Stdio [3]uintptr
 	// WriteMaps writes the id maps of the process; needed where the plan says
 	// that newuidmap or the parent writes them.
 	WriteMaps func(pid int) error
@@ -45,7 +45,11 @@ type Sandbox struct {
 	channel int
 	pidfd   int
 	pid     int
-	release chan struct{} // ends the thread that cloned, where it is one of its own
+	// program is the block's memory file, shared with init: results of calls
+	// appear in it. readBack says where, by op.
+	program  int
+	readBack map[int]uint64
+	release  chan struct{} // ends the thread that cloned, where it is one of its own
 }
 
 // ErrStopped is what Receive returns when Config.StopAt was reached.
@@ -63,7 +67,7 @@ func Start(cfg *Config) (*Sandbox, error) {
 		return nil, err
 	}
 	defer unix.Close(image)
-	block, err := lower(cfg)
+	block, readBack, err := lower(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,12 @@ func Start(cfg *Config) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a memory file: %w", err)
 	}
-	defer unix.Close(prog)
+	keep := false
+	defer func() {
+		if !keep {
+			unix.Close(prog)
+		}
+	}()
 	if err := writeAll(prog, block); err != nil {
 		return nil, fmt.Errorf("writing a memory file: %w", err)
 	}
@@ -86,17 +95,19 @@ func Start(cfg *Config) (*Sandbox, error) {
 	if stopBeforeClone != "" {
 		os.Exit(0)
 	}
-	s := &Sandbox{plan: cfg.Plan, channel: pair[0], pidfd: -1}
+	s := &Sandbox{plan: cfg.Plan, channel: pair[0], pidfd: -1, program: prog, readBack: readBack}
 	if err := s.clone(image, prog, pair[1], cfg); err != nil {
 		unix.Close(pair[0])
 		return nil, err
 	}
 	if cfg.Plan.IDs.By != plan.ByInit {
 		if err := s.map_(cfg); err != nil {
-			s.Close()
+			_, _ = s.Close()
+			keep = true // closed
 			return nil, err
 		}
 	}
+	keep = true
 	return s, nil
 }
 
@@ -126,7 +137,7 @@ var cloneFlags = map[plan.Namespace]uintptr{
 // would end with its exec, hence the ambient ones.
 func (s *Sandbox) clone(image, prog, channel int, cfg *Config) error {
 	attr := &syscall.ProcAttr{
-		Files: []uintptr{cfg.Stdio[0].Fd(), cfg.Stdio[1].Fd(), cfg.Stdio[2].Fd(), uintptr(channel), uintptr(prog)},
+		Files: []uintptr{cfg.Stdio[0], cfg.Stdio[1], cfg.Stdio[2], uintptr(channel), uintptr(prog)},
 		Sys:   &syscall.SysProcAttr{PidFD: &s.pidfd, AmbientCaps: allCapabilities()},
 	}
 	for _, p := range cfg.Packs {
@@ -216,6 +227,26 @@ func becomeOnThread(uid, gid int) error {
 	return nil
 }
 
+// ReadBack returns what the kernel said when init asked it for the value that
+// the op, numbered from 0, had set: for an Rlimit the soft and the hard limit
+// as two 64-bit words, for Affinity the mask. Before the op was carried out it
+// is zeroes; nil means that the op has nothing to read back.
+func (s *Sandbox) ReadBack(op int) []byte {
+	at, ok := s.readBack[op]
+	if !ok {
+		return nil
+	}
+	size := 16
+	if s.plan.Ops[op].Kind == plan.Affinity {
+		size = cpuMaskSize
+	}
+	b := make([]byte, size)
+	if n, err := unix.Pread(s.program, b, int64(at-baseAddress)); err != nil || n != size {
+		return nil
+	}
+	return b
+}
+
 // PID is init's process id in the caller's PID namespace.
 func (s *Sandbox) PID() int { return s.pid }
 
@@ -244,6 +275,7 @@ func (s *Sandbox) Close() (Usage, error) {
 	}
 	unix.Close(s.pidfd)
 	unix.Close(s.channel)
+	unix.Close(s.program)
 	if s.release != nil {
 		close(s.release)
 	}

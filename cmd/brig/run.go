@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/configs"
+	"github.com/brig-sandbox/brig/sandbox"
+)
+
+const runLong = `Run one untrusted command in a fresh, rootless sandbox.
+
+The policy says what the command may use; flags change single values of it, with
+the names that docker and podman give them. Without --policy the command finds
+the current directory at /work, copy-on-write: it may change everything, and the
+files on the host stay as they are. There is no network.
+
+The exit code is the command's own; 128+n when signal n ended it (137 also for a
+memory limit), 124 for a time limit, 153 for the output limit, 125 when brig
+failed or refused, 126 when the command cannot be executed, 127 when there is no
+such command. --result is authoritative where codes are ambiguous.
+
+Standard input is passed on unless it is a terminal; -i passes that on as well,
+and -t gives the command a terminal of its own.`
+
+const runExample = `  brig run -- echo hello
+  brig run --memory 64MiB --wall-time 10s -- ./configure
+  brig run --policy judge --result r.json -- ./a.out < in > out
+  brig run -it -- bash
+  brig run -v "$HOME/data:/data:ro" --network host -- python3 fetch.py
+  brig run --plan -- make test`
+
+func newRunCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:     "run [flags] [--] COMMAND [ARG...]",
+		Short:   "Run a command in a fresh sandbox",
+		Long:    runLong,
+		Example: runExample,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no command to run\n  fix: name one: brig run -- COMMAND [ARG...]")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd, f, args)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// run is `brig run`. What the job printed and how it ended go their own ways;
+// its error is an exit code with nothing left to print, or brig's own failure.
+func run(cmd *cobra.Command, f *runFlags, args []string) error {
+	p, err := f.policy()
+	if err != nil {
+		return err
+	}
+	spec := sandbox.NewSpec(p, args...)
+	spec.Dir = f.dir
+	spec.Hostname = f.hostname
+	spec.Filter = configs.Filter
+	spec.StopAt = f.stopAt
+	if f.plan != "" {
+		return printPlan(cmd.OutOrStdout(), spec, f.plan)
+	}
+	reports, err := f.openReports()
+	if err != nil {
+		return err
+	}
+	defer reports.close()
+	streams, err := f.openStreams(spec)
+	if err != nil {
+		reports.write(nil, err)
+		return err
+	}
+	defer streams.close()
+	ctx, stop := cancelOnSignal()
+	defer stop()
+	result, err := sandbox.Run(ctx, spec)
+	if werr := reports.write(result, nil); werr != nil && err == nil {
+		err = werr
+	}
+	if err == nil && streams.err() != nil {
+		err = streams.err()
+	}
+	return f.verdict(result, err)
+}
+
+// verdict says on stderr what the user would otherwise not understand, and
+// gives the exit code.
+func (f *runFlags) verdict(result *sandbox.Result, err error) error {
+	code := exitFailure
+	if result != nil {
+		code = result.ExitCode()
+	}
+	if err != nil {
+		if code < exitFailure || code > 127 {
+			code = exitFailure // the job ended, but brig could not do its part
+		}
+		return &exitError{code: code, err: err}
+	}
+	switch result.Outcome {
+	case sandbox.OutcomeOK:
+		return nil
+	case sandbox.OutcomeExit, sandbox.OutcomeSignal:
+		return &exitError{code: code}
+	default:
+		if f.level < levelWarn {
+			return &exitError{code: code}
+		}
+		return &exitError{code: code, err: errors.New(result.Message)}
+	}
+}
+
+// cancelOnSignal returns a context that ends when brig is asked to end. A
+// second signal kills brig at once; the sandbox ends with it all the same.
+func cancelOnSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	go func() {
+		if s, ok := <-ch; ok {
+			cancel(&sandbox.Cancelled{Signal: s.(unix.Signal)})
+			signal.Stop(ch)
+		}
+	}()
+	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
+}
+
+func printPlan(w io.Writer, spec *sandbox.Spec, form string) error {
+	res, err := sandbox.Prepare(spec)
+	if err != nil {
+		return err
+	}
+	if form == "json" {
+		b, err := planJSON(res)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n", b)
+		return err
+	}
+	_, err = io.WriteString(w, res.Plan.String())
+	return err
+}

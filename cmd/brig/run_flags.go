@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/brig-sandbox/brig/configs"
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/plan"
+)
+
+// runFlags are the flags of `brig run`.
+type runFlags struct {
+	policyName  string
+	overrides   []policy.Override
+	envFiles    []string
+	hostname    string
+	dir         string // the caller's directory, set by policy
+	stdin       string
+	stdout      string
+	stderr      string
+	interactive bool
+	tty         bool
+	result      string
+	meta        string
+	plan        string
+	quiet       bool
+	logLevel    string
+	level       int
+	stopAt      int
+}
+
+// override is a flag's value that becomes an Override.
+type override struct {
+	f    *runFlags
+	make func(value string) policy.Override
+	kind string
+}
+
+func (o override) String() string { return "" }
+func (o override) Type() string   { return o.kind }
+
+// Set implements pflag.Value. What is wrong with a value is said when the
+// policy is loaded, together with all else that is wrong.
+func (o override) Set(value string) error {
+	o.f.overrides = append(o.f.overrides, o.make(value))
+	return nil
+}
+
+// register adds the flags, in the order of the help text.
+func (f *runFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.SetInterspersed(false)
+	fl.SortFlags = false
+	key := func(name, short, key, kind, usage string) {
+		fl.VarP(override{f, func(v string) policy.Override {
+			return policy.Override{Key: key, Value: v, Origin: "--" + name}
+		}, kind}, name, short, usage)
+	}
+	with := func(name, short, kind, usage string, of func(value, flag string) policy.Override) {
+		fl.VarP(override{f, func(v string) policy.Override { return of(v, "--"+name) }, kind}, name, short, usage)
+	}
+	fl.StringVar(&f.policyName, "policy", "default", "policy: a name or a file (see brig policy list)")
+	key("workdir", "w", "filesystem.workdir", "dir", "working directory inside")
+	with("volume", "v", "src:dst[:mode]", "give a directory or file: ro, rw, cow or copy (default rw)", policy.AddVolume)
+	with("tmpfs", "", "dst[:size=n]", "mount an empty tmpfs", policy.AddTmpfs)
+	with("rootfs", "", "dir", "use a directory as root file system, copy-on-write", func(v, flag string) policy.Override {
+		return policy.Override{Key: "filesystem.root", Value: "dir:" + v, Origin: flag}
+	})
+	with("env", "e", "name[=value]", "set a variable, or pass the caller's on", policy.SetVariable)
+	fl.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from a file")
+	with("user", "u", "uid[:gid]", "the job's ids inside", policy.SetUser)
+	key("userns", "", "user.map", "map", "id mapping: isolated, keep-id, single or auto")
+	fl.StringVar(&f.hostname, "hostname", sandbox.DefaultHostname, "host name inside")
+	key("read-only", "", "filesystem.read_only", "bool", "make the root file system read-only")
+	fl.Lookup("read-only").NoOptDefVal = "true"
+	key("memory", "m", "limits.memory", "size", "memory, scratch included; no unit is bytes")
+	key("cpus", "", "limits.cpus", "number", "how many CPUs may be used at a time")
+	key("cpuset-cpus", "", "limits.cpuset", "list", `the CPUs that may be used ("0-1,3")`)
+	key("pids-limit", "", "limits.pids", "n", "processes and threads")
+	with("ulimit", "", "name=soft[:hard]", "set an rlimit", policy.SetUlimit)
+	key("wall-time", "", "limits.wall_time", "time", "real time")
+	key("cpu-time", "", "limits.cpu_time", "time", "user and system time of all processes")
+	key("output-limit", "", "limits.output", "size", "standard output and error together")
+	key("scratch-size", "", "limits.scratch", "size", "space for what is written")
+	key("network", "", "network.mode", "mode", "none or host")
+	fl.Var(override{f, securityOption, "option"}, "security-opt", "seccomp=unconfined|default|strict, no-new-privileges (always on)")
+	with("cap-add", "", "name", "keep a capability", policy.AddCapability)
+	with("cap-drop", "", "name", "drop a capability that the policy keeps", policy.DropCapability)
+	fl.StringVar(&f.stdin, "stdin", "", "read standard input from a file")
+	fl.StringVar(&f.stdout, "stdout", "", "write standard output to a file")
+	fl.StringVar(&f.stderr, "stderr", "", "write standard error to a file")
+	fl.BoolVarP(&f.interactive, "interactive", "i", false, "pass standard input on even when it is a terminal")
+	fl.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal of its own")
+	fl.StringVar(&f.result, "result", "", "write the result as JSON to a file, fd:N or - (needs --stdout)")
+	fl.StringVar(&f.meta, "meta", "", "write the result as isolate's meta file to a file or fd:N")
+	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
+	fl.Lookup("plan").NoOptDefVal = "text"
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing about limits; the exit code and --result tell")
+	fl.StringVar(&f.logLevel, "log-level", "warn", "how much brig says on stderr: error, warn, info or debug")
+	fl.IntVar(&f.stopAt, "debug-stop-at", 0, "stop before an op of the plan, to test what is left behind")
+	_ = fl.MarkHidden("debug-stop-at")
+}
+
+// securityOption is docker's --security-opt, as far as it makes sense here.
+func securityOption(v string) policy.Override {
+	const flag = "--security-opt"
+	name, value, _ := strings.Cut(v, "=")
+	switch {
+	case name == "seccomp" && value == "unconfined":
+		return policy.Override{Key: "seccomp.base", Value: "none", Origin: flag}
+	case name == "seccomp":
+		return policy.Override{Key: "seccomp.base", Value: value, Origin: flag}
+	case v == "no-new-privileges" || v == "no-new-privileges=true" || v == "no-new-privileges:true":
+		return policy.Override{}
+	}
+	return policy.Override{Key: "security-opt", Value: v, Origin: flag}
+}
+
+// The log levels.
+const (
+	levelError = iota
+	levelWarn
+	levelInfo
+	levelDebug
+)
+
+// policy loads the policy with the flags on top.
+func (f *runFlags) policy() (*policy.Policy, error) {
+	switch f.logLevel {
+	case "error":
+		f.level = levelError
+	case "warn":
+		f.level = levelWarn
+	case "info":
+		f.level = levelInfo
+	case "debug":
+		f.level = levelDebug
+	default:
+		return nil, fmt.Errorf("--log-level %q\n  fix: use error, warn, info or debug", f.logLevel)
+	}
+	if f.quiet {
+		f.level = levelError
+	}
+	if f.plan != "" && f.plan != "text" && f.plan != "json" {
+		return nil, fmt.Errorf("--plan=%q\n  fix: use --plan or --plan=json", f.plan)
+	}
+	var overrides []policy.Override
+	for _, name := range f.envFiles {
+		vars, err := readEnvFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range vars {
+			overrides = append(overrides, policy.SetVariable(v, "--env-file "+name))
+		}
+	}
+	for _, o := range f.overrides {
+		if o != (policy.Override{}) {
+			overrides = append(overrides, o)
+		}
+	}
+	opts, err := policyOptions(f.policyName)
+	if err != nil {
+		return nil, err
+	}
+	f.dir = opts.Dir
+	opts.Overrides = overrides
+	p, _, err := policy.Load(opts)
+	return p, err
+}
+
+// policyOptions says where policies are found.
+func policyOptions(name string) (policy.LoadOptions, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return policy.LoadOptions{}, fmt.Errorf("finding the current directory: %w\n  fix: change to one that exists", err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return policy.LoadOptions{}, fmt.Errorf("finding the current directory: %w\n  fix: change to one that exists", err)
+	}
+	opts := policy.LoadOptions{
+		Name: name, Shipped: configs.FS, Files: os.DirFS("/"), SystemDir: "/etc/brig", Dir: dir,
+	}
+	if home := os.Getenv("HOME"); filepath.IsAbs(home) {
+		opts.HomeDir = filepath.Clean(home)
+		if real, err := filepath.EvalSymlinks(home); err == nil {
+			opts.HomeDir = real
+		}
+		opts.UserDir = filepath.Join(opts.HomeDir, ".config", "brig")
+	}
+	if config := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(config) {
+		opts.UserDir = filepath.Join(config, "brig")
+	}
+	return opts, nil
+}
+
+func planJSON(res *sandbox.Resolution) ([]byte, error) { return plan.Encode(res.Plan) }

@@ -1,0 +1,161 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/launch"
+	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/sandbox/probe"
+	"github.com/brig-sandbox/brig/userns"
+)
+
+// explainStart turns what launch.Start returns into a sentence for the user.
+func explainStart(err error, host *probe.Host) error {
+	var problem *userns.Problem
+	if errors.As(err, &problem) {
+		return &Error{Code: CodeIDs, Message: SafeText(problem.Cause), Fix: problem.Fix, Cause: err}
+	}
+	var errno unix.Errno
+	if errors.Is(err, launch.ErrClone) && errors.As(err, &errno) {
+		facts, ferr := userns.ReadFacts(nil)
+		if ferr == nil {
+			facts.Step, facts.Errno = userns.StepClone, errno
+			if p := userns.Diagnose(facts); p != nil {
+				return &Error{Code: CodeHost, Message: SafeText(p.Cause), Fix: p.Fix, Cause: err}
+			}
+		}
+	}
+	_ = host
+	return &Error{Code: CodeLaunch, Message: "the sandbox could not be started: " + SafeText(err.Error()), Fix: "see brig doctor", Cause: err}
+}
+
+// explainFailure turns a failed op into the sentence for the result, with the
+// user's own path, and into the exit code's kind.
+func explainFailure(err error, s *Sandbox) Failure {
+	var step *launch.StepError
+	if !errors.As(err, &step) {
+		return Failure{BrigFailed, SafeText(err.Error())}
+	}
+	if step.Op.Kind == plan.Exec {
+		return explainExec(step, s)
+	}
+	text, hint := stepText(step, s)
+	if hint != "" {
+		text += "\n  fix: " + hint
+	}
+	return Failure{BrigFailed, text}
+}
+
+// explainExec tells the ways apart in which a command does not start, with the
+// exit codes of docker and env.
+func explainExec(step *launch.StepError, s *Sandbox) Failure {
+	name := SafeText(clip(s.spec.Args[0]))
+	switch step.Errno {
+	case unix.ENOENT, unix.ENOTDIR:
+		text := name + ": command not found in the sandbox"
+		switch {
+		case strings.HasPrefix(s.spec.Args[0], "/"):
+			text += " (paths of the host are not those of the sandbox; its working directory is " + s.workdir() + ")"
+		case strings.Contains(s.spec.Args[0], "/"):
+			text += " (looked up in " + s.workdir() + "; a script's interpreter or a program's loader may be what is missing)"
+		}
+		return Failure{NotFound, text}
+	case unix.EACCES:
+		return Failure{NotExecutable, name + ": permission denied: it is not executable for the job's user, or a directory"}
+	case unix.ENOEXEC:
+		return Failure{NotExecutable, name + ": not a program: neither an executable of this machine nor a script that starts with #!"}
+	case unix.E2BIG:
+		return Failure{NotExecutable, name + ": the arguments and the environment are longer than the kernel takes; pass long input as a file or on stdin"}
+	case unix.EAGAIN:
+		return Failure{NotExecutable, name + ": the process limit leaves no room to start it; raise --pids-limit"}
+	default:
+		return Failure{NotExecutable, fmt.Sprintf("%s: %v", name, step.Errno)}
+	}
+}
+
+func (s *Sandbox) workdir() string { return SafeText(s.res.Plan.Find(plan.Chdir).Target) }
+
+// sourceOf is the caller's path behind an op's handle.
+func (s *Sandbox) sourceOf(handle int) string {
+	for i := range s.res.Plan.Ops {
+		if op := &s.res.Plan.Ops[i]; op.Kind == plan.Open && op.Handle == handle {
+			return SafeText(op.Source)
+		}
+	}
+	return "its source"
+}
+
+// stepText is the sentence about a failed op, and what the user can do.
+func stepText(step *launch.StepError, s *Sandbox) (text, hint string) {
+	op, errno := &step.Op, step.Errno
+	target, source := SafeText(op.Target), SafeText(op.Source)
+	switch op.Kind {
+	case plan.Open:
+		switch errno {
+		case unix.ESTALE:
+			return source + " was exchanged for something else while the sandbox was being set up", "run it again, and find out who changes it"
+		case unix.ENODEV:
+			return source + " is not the device it should be on this host", "restore it: see null(4)"
+		case unix.EACCES:
+			return source + ": permission denied", "the ids of the sandbox must be able to reach it: use access copy, or make its directories searchable"
+		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
+			return source + " went away while the sandbox was being set up", "run it again"
+		}
+		return fmt.Sprintf("%s cannot be given to the sandbox: %v", source, errno), ""
+	case plan.Bind, plan.Tmpfs, plan.Mountpoint:
+		what := "mounting on " + target
+		if op.Handle != 0 {
+			what = "giving " + s.sourceOf(op.Handle) + " as " + target
+		}
+		switch errno {
+		case unix.ENOENT, unix.EROFS:
+			return what + ": the target does not exist and cannot be made there", "make it on the host, or choose a target that is not below a read-only directory"
+		case unix.ENOTDIR, unix.ENOTEMPTY:
+			return what + ": one is a directory and the other is not", "choose another target"
+		case unix.ELOOP, unix.EXDEV:
+			return what + ": the target leads through a symbolic link that cannot be followed", "name the directory itself"
+		}
+		return fmt.Sprintf("%s: %v", what, errno), ""
+	case plan.Overlay, plan.Root:
+		if op.Handle != 0 {
+			return overlayText(s.sourceOf(op.Handle), errno)
+		}
+		return fmt.Sprintf("making the root file system: %v", errno), ""
+	case plan.Copy:
+		if errno == unix.ENOSPC || errno == unix.EDQUOT {
+			return source + " does not fit into the scratch", "raise --scratch-size"
+		}
+		return fmt.Sprintf("copying %s to %s: %v", source, target, errno), ""
+	case plan.Proc:
+		return fmt.Sprintf("the sandbox's own /proc cannot be mounted: %v", errno),
+			"inside a container its /proc must not be masked (Docker: --security-opt systempaths=unconfined, Kubernetes: procMount Unmasked)"
+	case plan.Scratch, plan.Mkdir, plan.File, plan.Symlink:
+		if errno == unix.ENOSPC {
+			return "the scratch is too small for the sandbox's own files", "raise --scratch-size"
+		}
+	case plan.Chdir:
+		return "the working directory " + target + " cannot be entered: " + errno.Error(), "choose one that exists in the sandbox and that the job's user may enter: --workdir"
+	case plan.Rlimit:
+		return fmt.Sprintf("the limit %s = %d cannot be set: %v", SafeText(op.Data), op.Size, errno), "it is above what brig itself may use: ulimit -H -a shows that"
+	default:
+	}
+	return fmt.Sprintf("setting up the sandbox, %s: %v", SafeText(op.String()), errno), "brig doctor tells what this host lacks"
+}
+
+func overlayText(source string, errno unix.Errno) (text, hint string) {
+	switch errno {
+	case unix.EINVAL:
+		return source + " cannot be a lower layer: something is mounted below it, or its file system cannot be one", "use access copy or ro"
+	case unix.ELOOP:
+		return source + " cannot be a lower layer: overlays stack two deep at most", "use access copy"
+	case unix.EACCES, unix.EPERM:
+		return source + ": permission denied", "the ids of the sandbox must be able to read it"
+	case unix.ENODEV:
+		return "this kernel has no overlayfs", "load it (modprobe overlay), or use access copy"
+	}
+	return fmt.Sprintf("%s cannot be given copy-on-write: %v", source, errno), ""
+}

@@ -1,0 +1,99 @@
+package sandbox
+
+import (
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/brig-sandbox/brig/policy"
+)
+
+// Spec is a job with every default filled in. Make one with NewSpec and change
+// what needs changing.
+type Spec struct {
+	// Policy is what the job may use. It is not changed.
+	Policy *policy.Policy
+	// Args is the command with its arguments. A name without a slash is looked
+	// up along PATH inside the sandbox.
+	Args []string
+	// Env is the job's whole environment, "NAME=value".
+	Env []string
+	// Dir is the caller's directory, absolute: relative commands that the
+	// policy copies in are relative to it.
+	Dir string
+	// Hostname is the sandbox's host name.
+	Hostname string
+	// Stdin, Stdout and Stderr are the caller's streams; nil is the null
+	// device. The job never gets them: it gets pipes or a terminal of its own,
+	// and brig copies.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Terminal gives the job a terminal of its own, which reads from this one
+	// of the caller's and shows what it prints on Stdout, where that is a file,
+	// else here. Stdin and Stderr are not used then.
+	Terminal *os.File
+	// Filter looks up a compiled seccomp filter by its key (seccomp.Key); nil
+	// or a miss means to ask the cache and the compiler. Programs that import
+	// package configs pass configs.Filter.
+	Filter func(key string) ([]byte, bool)
+	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
+	StopAt int
+}
+
+// DefaultHostname is the host name of sandboxes that are not given one.
+const DefaultHostname = "brig"
+
+// NewSpec returns the spec of a command under a policy: with the policy's
+// environment, this process's directory, and no streams.
+func NewSpec(p *policy.Policy, args ...string) *Spec {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/"
+	}
+	return &Spec{Policy: p, Args: args, Env: Environment(p, os.LookupEnv), Dir: dir, Hostname: DefaultHostname}
+}
+
+// Environment is the environment a policy gives: the caller's variables that it
+// names, as lookup finds them, the ones it sets, and HOME and USER where it
+// leaves them open. The result is sorted.
+func Environment(p *policy.Policy, lookup func(string) (string, bool)) []string {
+	u := jobUser(p)
+	env := map[string]string{"HOME": u.home, "USER": u.name, "PATH": defaultPath}
+	for _, name := range p.Environment.Inherit {
+		if v, ok := lookup(name); ok && !strings.ContainsRune(v, 0) {
+			env[name] = v
+		}
+	}
+	maps.Copy(env, p.Environment.Set)
+	list := make([]string, 0, len(env))
+	for name, v := range env {
+		list = append(list, name+"="+v)
+	}
+	slices.Sort(list)
+	return list
+}
+
+const defaultPath = "/usr/local/bin:/usr/bin:/bin"
+
+// user is the job's user as the sandbox's passwd has it.
+type user struct{ name, home string }
+
+func jobUser(p *policy.Policy) user {
+	if p.User.UID == 0 {
+		return user{"root", "/root"}
+	}
+	return user{"job", "/home/job"}
+}
+
+// getenv looks a variable up in an environment; the last one of a name counts,
+// as execve's callers see it.
+func getenv(env []string, name string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(env[i], name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}

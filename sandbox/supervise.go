@@ -1,0 +1,328 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/launch"
+	"github.com/brig-sandbox/brig/sandbox/plan"
+)
+
+// supervisor watches one sandbox: it gathers the evidence, ends the sandbox
+// where a limit is passed, and draws up the result.
+//
+//	init's messages ─┐
+//	context          ├─▶ evidence ─▶ kill ─▶ close ─▶ Result
+//	deadline, poller ┤
+//	output cap       ┘
+type supervisor struct {
+	s       *Sandbox
+	started time.Time
+
+	mu       sync.Mutex // evidence, job, ended
+	evidence Evidence
+	job      *os.File // the job's pidfd
+	ended    bool     // nothing is added to the evidence any more
+
+	poller *poller
+	ready  map[string]*os.File
+	end    *launch.End
+}
+
+func newSupervisor(s *Sandbox) *supervisor {
+	return &supervisor{s: s, evidence: Evidence{FileSizeRlimit: Unknown}, ready: map[string]*os.File{}}
+}
+
+// over records a passed limit and ends the sandbox. The first end counts: what
+// follows from it is no evidence.
+func (v *supervisor) over(set func(*Evidence)) {
+	v.mu.Lock()
+	first := !v.ended
+	if first {
+		set(&v.evidence)
+		v.ended = true
+	}
+	v.mu.Unlock()
+	if first && v.s.box != nil {
+		v.s.box.Kill()
+	}
+}
+
+func (v *supervisor) outputOver(o Overrun) { v.over(func(e *Evidence) { e.Output = o }) }
+
+func (v *supervisor) cancel(sig unix.Signal) {
+	v.over(func(e *Evidence) { e.Cancelled, e.CancelSignal = true, sig })
+}
+
+func (v *supervisor) signal(sig unix.Signal) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.job == nil {
+		return fmt.Errorf("the job is not running: %w", os.ErrProcessDone)
+	}
+	err := unix.PidfdSendSignal(int(v.job.Fd()), sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("the job is not running: %w", os.ErrProcessDone)
+	}
+	return err
+}
+
+// run is the life of the sandbox, from its clone to its result.
+func (v *supervisor) run(ctx context.Context) {
+	s := v.s
+	defer close(s.done)
+	v.started = time.Now()
+	stop := context.AfterFunc(ctx, func() {
+		var c *Cancelled
+		if errors.As(context.Cause(ctx), &c) {
+			v.cancel(c.Signal)
+			return
+		}
+		v.cancel(0)
+	})
+	defer stop()
+	if err := s.io.start(); err != nil {
+		v.over(func(e *Evidence) { e.Failure = Failure{BrigFailed, SafeText(err.Error())} })
+	}
+	var deadline *time.Timer
+	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited {
+		deadline = time.AfterFunc(time.Duration(d), func() {
+			v.over(func(e *Evidence) {
+				e.Wall = Overrun{Over: true, Limit: int64(d), Seen: int64(time.Since(v.started))}
+			})
+		})
+		defer deadline.Stop()
+	}
+	err := v.receive()
+	wall := time.Since(v.started)
+	v.mu.Lock()
+	v.ended = true
+	v.mu.Unlock()
+	v.finish(err, wall)
+}
+
+// receive takes init's messages until the end.
+func (v *supervisor) receive() error {
+	for {
+		m, err := v.s.box.Receive()
+		switch {
+		case err != nil:
+			return err
+		case m.Failed != nil:
+			return m.Failed
+		case m.End != nil:
+			v.end = m.End
+			if m.End.Failed != nil {
+				return m.End.Failed
+			}
+			return nil
+		}
+		if err := v.begin(m.Ready); err != nil {
+			return err
+		}
+	}
+}
+
+// begin takes the descriptors that init sent and starts to watch.
+func (v *supervisor) begin(files []*os.File) error {
+	names := v.s.res.Plan.Find(plan.Ready).Names
+	for i, f := range files {
+		if i < len(names) {
+			v.ready[names[i]] = f
+			continue
+		}
+		f.Close()
+	}
+	if len(files) != len(names) {
+		return fmt.Errorf("init sent %d descriptors, not %d", len(files), len(names))
+	}
+	v.mu.Lock()
+	v.job = v.ready[launch.ReadyPidfd]
+	v.mu.Unlock()
+	if v.s.spec.Terminal != nil {
+		if err := v.attach(v.ready[launch.ReadyMaster]); err != nil {
+			return err
+		}
+	}
+	return v.watch()
+}
+
+// attach connects the caller's terminal with the job's. From then on the
+// terminal's pump stands for the one that carries nothing.
+func (v *supervisor) attach(master *os.File) error {
+	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("the job's terminal: %w", err)
+	}
+	pump, err := v.s.term.attach(fd, v.outputLimit(), v.outputOver, func() { v.cancel(unix.SIGHUP) })
+	if err != nil {
+		return err
+	}
+	master.Close()
+	if err := v.s.io.finish(0); err != nil {
+		pump.close()
+		return err
+	}
+	v.s.io = pump
+	return pump.start()
+}
+
+func (v *supervisor) outputLimit() Amount {
+	if n := v.s.spec.Policy.Limits.Output; n != policy.Unlimited {
+		return Amount(n)
+	}
+	return Unknown
+}
+
+// watch starts the poller, where a limit needs one.
+func (v *supervisor) watch() error {
+	l := &v.s.spec.Policy.Limits
+	conf := pollerConfig{
+		procFD: int(v.ready[launch.ReadyProc].Fd()), memoryLimit: Unknown, pids: Unknown,
+		sysv: int(v.ready[launch.ReadyShm].Fd()), cpus: len(v.s.host.CPUs),
+		over: func(memory, cpu Overrun) {
+			v.over(func(e *Evidence) { e.Memory, e.CPU = memory, cpu })
+		},
+	}
+	for name, f := range v.ready {
+		if name == launch.ReadyScratch || len(name) > len(launch.ReadyTmpfs) && name[:len(launch.ReadyTmpfs)] == launch.ReadyTmpfs {
+			conf.tmpfs = append(conf.tmpfs, int(f.Fd()))
+		}
+	}
+	if l.Memory != policy.Unlimited {
+		conf.memoryLimit = Amount(l.Memory)
+	}
+	if l.CPUTime != policy.Unlimited {
+		conf.cpuLimit = time.Duration(l.CPUTime)
+	}
+	if l.PIDs != policy.Unlimited {
+		conf.pids = Amount(l.PIDs)
+	}
+	var err error
+	v.poller, err = startPoller(conf)
+	return err
+}
+
+// finish ends what is left of the sandbox and draws up the result. Evidence
+// that the kernel loses with the sandbox is read first.
+func (v *supervisor) finish(err error, wall time.Duration) {
+	s := v.s
+	var seen *pollerSeen
+	if v.poller != nil {
+		got := v.poller.stop()
+		seen = &got
+	}
+	proof := v.proof()
+	total, cerr := s.box.Close()
+	patience := time.Duration(-1)
+	if v.end == nil || !v.end.Alone {
+		patience = outputPatience
+	}
+	ioerr := s.io.finish(patience)
+	if s.term != nil {
+		s.term.restore()
+	}
+	v.mu.Lock()
+	v.job = nil
+	v.mu.Unlock()
+	for _, f := range v.ready {
+		f.Close()
+	}
+	if s.lease != nil {
+		s.lease.Close()
+	}
+	e := &v.evidence
+	v.conclude(err, cerr, total)
+	s.result = NewResult(*e)
+	r := s.result
+	r.PlanDigest = s.res.Plan.Digest()
+	r.StartedAt = v.started.UTC()
+	r.Usage.Wall = wall
+	r.Usage.OutputBytes = Amount(s.io.outputBytes())
+	if seen != nil {
+		r.Usage.MemoryPeakBytes, r.Usage.PIDsPeak = seen.MemoryPeak, seen.PIDsPeak
+	}
+	r.Receipt = v.receipts(proof, seen, r)
+	if e.Failure.Kind == BrigFailed {
+		s.err = v.failure(err)
+	}
+	if ioerr != nil && s.err == nil {
+		s.err = &Error{Code: CodeStdio, Message: SafeText(ioerr.Error()), Cause: ioerr}
+	}
+}
+
+// outputPatience is how long brig waits for a caller who takes no output once
+// the sandbox has been ended by force.
+const outputPatience = 2 * time.Second
+
+// conclude completes the evidence with how the sandbox ended.
+func (v *supervisor) conclude(err, closeErr error, total launch.Usage) {
+	e := &v.evidence
+	if v.end != nil && v.end.Failed == nil {
+		e.Ended, e.Status = true, v.end.Status
+	}
+	used := launch.Usage{
+		User: total.User, System: total.System, Voluntary: total.Voluntary, Forced: total.Forced,
+	}
+	if v.end != nil {
+		used = v.end.Sandbox
+		// What was alive at the end was seen by the last look, or is in what
+		// init reaped afterwards.
+		if !v.end.Alone && total.CPU()-v.end.Init.CPU() > used.CPU() {
+			used = total
+		}
+	}
+	e.Rusage = Rusage{User: used.User, System: used.System, VoluntarySwitches: used.Voluntary, ForcedSwitches: used.Forced}
+	l := &v.s.spec.Policy.Limits
+	if l.CPUTime != policy.Unlimited {
+		e.CPURlimit = time.Duration(l.CPUTime).Round(time.Second)
+		if e.CPURlimit < time.Duration(l.CPUTime) {
+			e.CPURlimit += time.Second
+		}
+		// Found too late to end it, but passed all the same.
+		if !e.CPU.Over && used.CPU() > time.Duration(l.CPUTime) && e.Ended {
+			e.CPU = Overrun{Over: true, Limit: int64(l.CPUTime), Seen: int64(used.CPU()), Kernel: true}
+		}
+	}
+	if l.FileSize != policy.Unlimited {
+		e.FileSizeRlimit = Amount(l.FileSize)
+	}
+	e.FilterKills = v.s.res.FilterKey != "" && v.s.spec.Policy.Seccomp.OnDeny == "kill"
+	killed := e.Cancelled || e.Memory.Over || e.CPU.Over || e.Wall.Over || e.Output.Over || e.Failure.Kind != NoFailure
+	switch {
+	case err != nil && !killed:
+		e.Failure = explainFailure(err, v.s)
+	case closeErr != nil && !killed:
+		e.Failure = Failure{BrigFailed, SafeText(closeErr.Error())}
+	}
+}
+
+// failure is the error that goes with a result whose outcome is brig's.
+func (v *supervisor) failure(cause error) error {
+	return &Error{Code: CodeLaunch, Message: v.evidence.Failure.Message, Cause: cause}
+}
+
+// Failed is the result of a job that was never started because of err.
+func Failed(err error) *Result {
+	e := Evidence{FileSizeRlimit: Unknown, Failure: Failure{BrigFailed, SafeText(err.Error())}}
+	var be *Error
+	if errors.As(err, &be) {
+		switch be.Code {
+		case CodeNotFound:
+			e.Failure.Kind = NotFound
+		case CodeNotExec:
+			e.Failure.Kind = NotExecutable
+		default:
+		}
+	}
+	r := NewResult(e)
+	r.StartedAt = time.Now().UTC()
+	return r
+}
