@@ -56,7 +56,8 @@ fi
 binary=$1
 shift
 # go test names each package's directory apart (…/b042/x.test).
-copy=$BRIG_TEST_DIR/bin/$(basename "$(dirname "$binary")")-$(basename "$binary")
+copy=$BRIG_TEST_DIR/bin/$(basename "$(dirname "$binary")")/$(basename "$binary")
+mkdir -p "$(dirname "$copy")"
 cp -- "$binary" "$copy"
 chmod 755 "$copy"
 

@@ -58,7 +58,7 @@ fuzz() {
 		done
 	done | xargs -r -P "$(nproc)" -L 1 bash -c \
 		'"'"$GO"'" test -run=NONE -fuzz="^$2\$" -fuzztime="$FUZZTIME" -parallel=1 "$1" >"'"$dir"'/fuzz.$2" 2>&1
-		 code=$?; sed "s/^/$2: /" "'"$dir"'/fuzz.$2" | tail -n 3; [[ $code -eq 0 ]] || { cat "'"$dir"'/fuzz.$2"; exit 255; }' fuzz
+		 code=$?; sed "s/^/$2: /" "'"$dir"'/fuzz.$2" | tail -n 3; [[ $code -eq 0 ]] || { cat "'"$dir"'/fuzz.$2"; exit 1; }' fuzz
 }
 
 leaks() {
