@@ -30,6 +30,31 @@ func (d *decoder) fault(at, problem string) {
 // decode applies the whole document. Keys that are faulty are left out.
 func (d *decoder) decode() {
 	d.table(&policyTable, d.doc.tree, "", d.policy)
+	d.variablesOnce()
+}
+
+// variablesOnce keeps a variable either inherited or set, as the document that
+// spoke last has it.
+func (d *decoder) variablesOnce() {
+	env := &d.policy.Environment
+	at, listed := d.origins.inDocument("environment.inherit", d.doc)
+	kept := env.Inherit[:0:0]
+	for _, name := range env.Inherit {
+		key := "environment.set." + quoteKey(name)
+		_, isSet := env.Set[name]
+		_, setHere := d.origins.inDocument(key, d.doc)
+		switch {
+		case isSet && setHere && listed:
+			d.fault(at, fmt.Sprintf("%s is inherited here, and set, too", quote(name)))
+		case isSet && listed:
+			delete(env.Set, name)
+			delete(d.origins.places, key)
+			kept = append(kept, name)
+		case !isSet:
+			kept = append(kept, name)
+		}
+	}
+	env.Inherit = kept
 }
 
 // table decodes the keys of one TOML table into dst. at is the table's path in
@@ -43,7 +68,7 @@ func (d *decoder) table(t *table, tree map[string]any, at string, dst any) {
 			found++
 			d.key(k, raw, join(at, k.name), dst)
 		} else if k.required {
-			d.fault(at, fmt.Sprintf("%q is missing; it is %s", k.name, k.accepts()))
+			d.fault(at, fmt.Sprintf("%q is missing; write %s", k.name, k.accepts()))
 		}
 	}
 	if found == len(tree) {
@@ -178,7 +203,7 @@ func (d *decoder) names(k *key, raw any, at string, dst *[]string) {
 		problem := ""
 		switch {
 		case !ok:
-			problem = fmt.Sprintf("item %d is %s; it should be a string", i+1, describe(item))
+			problem = fmt.Sprintf("item %d is %s; write a string", i+1, describe(item))
 		case slices.Contains(list, s):
 			problem = fmt.Sprintf("%s is listed twice", quote(s))
 		default:
@@ -342,10 +367,13 @@ func asTables(raw any) ([]map[string]any, bool) {
 
 // wrongType says what a value is and what it should be.
 func wrongType(k *key, raw any) string {
-	problem := fmt.Sprintf("%s is not accepted; it is %s", describe(raw), k.accepts())
+	problem := fmt.Sprintf("%s is not accepted; write %s", describe(raw), k.accepts())
 	if n, ok := raw.(int64); ok && n >= 0 {
 		switch k.kind {
 		case kindSize:
+			if !k.inRange(n) {
+				break
+			}
 			problem += fmt.Sprintf("; did you mean %q?", Size(n).String())
 		case kindDuration:
 			problem += fmt.Sprintf("; did you mean \"%ds\"?", n)

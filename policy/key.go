@@ -90,7 +90,7 @@ func (k *key) accepts() string {
 	case kindString:
 		text = "a string"
 		if len(k.accept) > 0 {
-			text = strings.Join(quoteAll(k.accept), ", ")
+			text = "one of " + strings.Join(quoteAll(k.accept), ", ")
 		}
 		if k.example != "" {
 			text += " such as " + k.example

@@ -25,7 +25,8 @@ type LoadOptions struct {
 	// policies as NAME.toml. Absolute; empty for none.
 	SystemDir, UserDir string
 	// Dir is the caller's working directory, absolute and without symbolic
-	// links. Relative paths in shipped policies and in overrides count from it.
+	// links. Relative paths in shipped policies and in overrides count from it;
+	// without it they are refused.
 	Dir string
 	// HomeDir is the caller's home directory, absolute and without symbolic
 	// links; empty if there is none.
@@ -86,12 +87,16 @@ type loader struct {
 // collect returns the documents, lowest layer first.
 func (l *loader) collect() []*document {
 	name := l.opts.Name
-	if !path.IsAbs(l.opts.Dir) {
+	if l.opts.Dir != "" && !path.IsAbs(l.opts.Dir) {
 		l.add(&Fault{Problem: fmt.Sprintf("the working directory %s is not an absolute path", quote(l.opts.Dir))})
 		return nil
 	}
 	if isPath(name) {
 		file := anchor(l.opts.Dir, l.opts.HomeDir, name)
+		if !path.IsAbs(file) {
+			l.add(relative(name))
+			return nil
+		}
 		return l.chain(l.file(file, file), nil)
 	}
 	if why := checkName(name); why != "" {
@@ -123,6 +128,11 @@ func (l *loader) collect() []*document {
 		l.add(l.notFound(name))
 	}
 	return docs
+}
+
+// relative is the fault of a path that counts from nowhere.
+func relative(p string) *Fault {
+	return &Fault{Problem: fmt.Sprintf("%s is relative, and the caller's working directory is not known", quote(p))}
 }
 
 // checkName takes the names of policies: they become file names.

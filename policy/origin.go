@@ -53,6 +53,12 @@ func (o *Origins) set(key string, doc *document, at string) {
 	o.places[key] = place{doc: doc, at: at}
 }
 
+// inDocument reports whether a key was last set in a document, and where.
+func (o *Origins) inDocument(key string, doc *document) (at string, ok bool) {
+	p, ok := o.places[key]
+	return p.at, ok && p.doc == doc
+}
+
 func (o *Origins) setFlag(key, flag string) {
 	o.places[key] = place{flag: flag}
 }

@@ -192,6 +192,7 @@ func (o *overrider) variable(ov Override) string {
 	}
 	if !set {
 		delete(env.Set, name)
+		delete(o.origins.places, "environment.set."+quoteKey(name))
 		if !slices.Contains(env.Inherit, name) {
 			env.Inherit = append(env.Inherit, name)
 		}
@@ -205,6 +206,7 @@ func (o *overrider) variable(ov Override) string {
 		env.Set = map[string]string{}
 	}
 	env.Set[name] = value
+	env.Inherit = slices.DeleteFunc(env.Inherit, func(s string) bool { return s == name })
 	o.origins.setFlag("environment.set."+quoteKey(name), ov.Origin)
 	return ""
 }

@@ -17,7 +17,7 @@ func ParseDuration(s string) (Duration, error) {
 	d, err := time.ParseDuration(s)
 	switch {
 	case err != nil && isDigits(s):
-		return 0, fmt.Errorf("a unit is missing; did you mean %s?", quote(s+"s"))
+		return 0, fmt.Errorf("a unit is missing (did you mean %s?)", quote(s+"s"))
 	case err != nil:
 		return 0, fmt.Errorf("it is not a duration")
 	case d <= 0:

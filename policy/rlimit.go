@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -139,7 +138,7 @@ func rlimitNumber(bytes bool, item any) (int64, string) {
 	if bytes {
 		what = `a number of bytes, a size such as "64KiB", or "unlimited"`
 	}
-	return 0, fmt.Sprintf("%s is not accepted; it is %s", describe(item), what)
+	return 0, fmt.Sprintf("%s is not accepted; write %s", describe(item), what)
 }
 
 // parseUlimit reads docker's --ulimit: NAME=SOFT[:HARD] with -1 for unlimited.
@@ -181,14 +180,4 @@ func ulimitNumber(bytes bool, s string) (int64, error) {
 		return 0, fmt.Errorf("%s is more than 2^63", quote(s))
 	}
 	return n, nil
-}
-
-// ulimitNames lists the names of a table of ulimits in order.
-func ulimitNames(m map[string]Ulimit) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

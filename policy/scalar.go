@@ -13,7 +13,7 @@ func (k *key) refuse(value, why string) string {
 	if why != "" {
 		why = ": " + why
 	}
-	return fmt.Sprintf("%s is not accepted%s; it is %s", value, why, k.accepts())
+	return fmt.Sprintf("%s is not accepted%s; write %s", value, why, k.accepts())
 }
 
 // inRange checks a number against the key's bounds.

@@ -45,7 +45,7 @@ func ParseSize(s string) (Size, error) {
 		return 0, fmt.Errorf("%s has a fraction; use a smaller unit", quote(number))
 	}
 	if unit == "" {
-		return 0, fmt.Errorf("a unit is missing; did you mean %s?", quote(number+"B"))
+		return 0, fmt.Errorf("a unit is missing (did you mean %s?)", quote(number+"B"))
 	}
 	return scale(number, unit)
 }
@@ -135,7 +135,7 @@ func scale(number, unit string) (Size, error) {
 func unitError(unit string) error {
 	for _, u := range sizeUnits {
 		if strings.EqualFold(u.name, strings.TrimSpace(unit)) {
-			return fmt.Errorf("%s is not a unit; did you mean %q?", quote(unit), u.name)
+			return fmt.Errorf("%s is not a unit (did you mean %q?)", quote(unit), u.name)
 		}
 	}
 	return fmt.Errorf("%s is not a unit", quote(unit))
