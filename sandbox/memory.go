@@ -177,11 +177,11 @@ func eachLine(fd int, buf []byte, line func([]byte)) error {
 }
 
 // memoryHoles names what the supervisor does not see or sees late, for the
-// receipt.
+// receipt. A memfd that no process maps is one more where memfd_create is
+// allowed.
 func memoryHoles() []string {
 	return []string{
 		"between two polls (1 to 20 ms) a job can pass the limit by what it fills in that time",
 		"kernel memory (page tables, pipe and socket buffers) and huge pages reserved by the host are not counted",
-		"a memfd that no process maps is not counted, so memfd_create must be denied",
 	}
 }

@@ -139,7 +139,7 @@ func cpuOver(e Evidence) bool {
 	if e.CPU.Over {
 		return true
 	}
-	if e.CPURlimit <= 0 || !(endedBy(e, unix.SIGXCPU) || endedBy(e, unix.SIGKILL)) {
+	if e.CPURlimit <= 0 || !endedBy(e, unix.SIGXCPU) && !endedBy(e, unix.SIGKILL) {
 		return false
 	}
 	return e.Rusage.User+e.Rusage.System+cpuSlack >= e.CPURlimit

@@ -49,7 +49,8 @@ func TestDecide(t *testing.T) {
 		{"terminated", Evidence{Cancelled: true, CancelSignal: unix.SIGTERM}, OutcomeCancelled, "cancelled by SIGTERM", 143},
 		{"context", ended(Evidence{Cancelled: true}, signaled(unix.SIGKILL)), OutcomeCancelled, "cancelled by SIGTERM", 143},
 		{
-			"memory, supervised", Evidence{Memory: Overrun{Over: true, Limit: 64 << 20, Seen: 71 << 20}},
+			"memory, supervised",
+			Evidence{Memory: Overrun{Over: true, Limit: 64 << 20, Seen: 71 << 20}},
 			OutcomeMemoryLimit, "memory limit of 64MiB exceeded: the supervisor measured 71MiB", 137,
 		},
 		{
@@ -57,7 +58,8 @@ func TestDecide(t *testing.T) {
 			OutcomeMemoryLimit, "memory limit of 100 bytes exceeded", 137,
 		},
 		{
-			"CPU time", Evidence{CPU: Overrun{Over: true, Limit: 2e9, Seen: 2010e6}},
+			"CPU time",
+			Evidence{CPU: Overrun{Over: true, Limit: 2e9, Seen: 2010e6}},
 			OutcomeTimeLimit, "CPU time limit of 2s exceeded: the supervisor measured 2.01s", 124,
 		},
 		{

@@ -79,10 +79,15 @@ func startPoller(conf pollerConfig) (*poller, error) {
 		seen:   pollerSeen{MemoryPeak: Unknown, PIDsPeak: Unknown},
 		quit:   make(chan struct{}), done: make(chan struct{}),
 	}
-	var host unix.Sysinfo_t
-	p.swap = unix.Sysinfo(&host) != nil || host.Totalswap > 0
+	p.swap = hostSwaps()
 	go p.run()
 	return p, nil
+}
+
+// hostSwaps also holds where it cannot be found out.
+func hostSwaps() bool {
+	var host unix.Sysinfo_t
+	return unix.Sysinfo(&host) != nil || host.Totalswap > 0
 }
 
 // stop ends the watch and returns what was seen.

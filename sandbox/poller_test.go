@@ -17,6 +17,7 @@ import (
 // nest runs a Python program as process 2 of fresh user, pid, mount and IPC
 // namespaces with a procfs of their own; process 1 is a shell that waits.
 type nest struct {
+	root              string // what its processes call /
 	proc, sysv, tmpfs int
 	stdin             io.WriteCloser
 	line              func() string
@@ -32,7 +33,7 @@ func startNest(t *testing.T, program string) *nest {
 	if out, err := exec.Command("unshare", "-Urpfmi", "--mount-proc", "true").CombinedOutput(); err != nil {
 		t.Skipf("user namespaces are needed: %v: %s", err, out)
 	}
-	const shell = "mount -t tmpfs -o size=256m none /mnt || exit 9; python3 -c \"$1\"; exit $?"
+	const shell = "mount -t tmpfs -o size=128m none /mnt || exit 9; python3 -c \"$1\"; exit $?"
 	cmd := exec.Command("unshare", "-Urpfmi", "--mount-proc", "--kill-child", "sh", "-c", shell, "sh", "import os,sys,mmap,time\n"+program)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -65,6 +66,7 @@ func startNest(t *testing.T, program string) *nest {
 		t.Fatal(err)
 	}
 	root := filepath.Join("/proc", strings.TrimSpace(string(children)), "root")
+	n.root = root
 	n.proc = openAt(t, root+"/proc", unix.O_DIRECTORY)
 	n.tmpfs = openAt(t, root+"/mnt", unix.O_DIRECTORY)
 	n.sysv = -1

@@ -151,7 +151,7 @@ func TestSwappedDestinationIsNotFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	t.Cleanup(func() { _ = r.Close() })
 	if err := os.Symlink(victim, filepath.Join(work, "r.json")); err != nil {
 		t.Fatal(err)
 	}
@@ -181,22 +181,17 @@ func TestResultOnAFullDisk(t *testing.T) {
 
 // The same on a real file system, where the temporary file must go again.
 func TestResultOnAFullFileSystem(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("full", dir, "tmpfs", 0, "size=4096,nr_inodes=10"); err != nil {
-		t.Skip("cannot mount a tmpfs:", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	n := startNest(t, "f = open('/mnt/fill', 'wb', 0)\ntry:\n  while True: f.write(bytes(1 << 20))\nexcept OSError: pass\n"+
+		"open('/mnt/r.json', 'w').close()\n"+ready)
+	dir := n.root + "/mnt"
 	name := filepath.Join(dir, "r.json")
-	if err := os.WriteFile(name, []byte("old"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	if err := WriteResult(name, sampleResult()); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("error %v, want ENOSPC", err)
 	}
-	if got := readFile(t, name); got != "old" {
-		t.Errorf("the old file holds %q", got)
+	if got := readFile(t, name); got != "" {
+		t.Errorf("the old, empty file holds %q", got)
 	}
-	if names, _ := os.ReadDir(dir); len(names) != 1 {
+	if names, _ := os.ReadDir(dir); len(names) != 2 {
 		t.Errorf("left behind: %v", names)
 	}
 }
