@@ -1,17 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
 	"github.com/brig-sandbox/brig/configs"
-	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/policy/seccomp"
 )
 
@@ -25,18 +20,18 @@ type seccompFlags struct {
 func newPolicySeccompCommand() *cobra.Command {
 	var f seccompFlags
 	cmd := &cobra.Command{
-		Use:   "seccomp [flags] NAME",
+		Use:   "seccomp [flags] [NAME]",
 		Short: "Print a policy's system call filter",
 		Long: `Print what becomes of every system call under a policy, and which entry of the
 policy or of its base decided it. The text is made to be compared with diff.
-NAME is a policy's name or a file.`,
+NAME is a policy's name or a file, "default" if it is left out.`,
 		Example: `  brig policy seccomp judge
   brig policy seccomp --json ./mine.toml | jq '.syscalls[] | select(.action == "allow").name'
   diff <(brig policy seccomp default) <(brig policy seccomp strict)
   brig policy seccomp --disassemble --arch arm64 default`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.print(cmd, args[0])
+			return f.print(cmd, args)
 		},
 	}
 	flags := cmd.Flags()
@@ -49,8 +44,8 @@ NAME is a policy's name or a file.`,
 }
 
 // print writes the filter in the form that was asked for.
-func (f *seccompFlags) print(cmd *cobra.Command, name string) error {
-	p, err := loadForSeccomp(name)
+func (f *seccompFlags) print(cmd *cobra.Command, args []string) error {
+	p, _, err := loadForShow(args, nil)
 	if err != nil {
 		return err
 	}
@@ -64,7 +59,7 @@ func (f *seccompFlags) print(cmd *cobra.Command, name string) error {
 			return err
 		}
 		if loaded.Program == nil {
-			return fmt.Errorf("policy %s has seccomp base %q: there is no program", name, seccomp.BaseNone)
+			return fmt.Errorf("policy %s has seccomp base %q: there is no program", p.Name, seccomp.BaseNone)
 		}
 		text = []byte(loaded.Program.Disassemble())
 	default:
@@ -83,34 +78,4 @@ func (f *seccompFlags) print(cmd *cobra.Command, name string) error {
 		return fmt.Errorf("writing the filter: %w", err)
 	}
 	return nil
-}
-
-// loadForSeccomp loads a policy as `brig run` would.
-func loadForSeccomp(name string) (*policy.Policy, error) {
-	dir, err := os.Getwd()
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("finding the working directory: %w", err)
-	}
-	home := os.Getenv("HOME")
-	if home != "" {
-		home, err = filepath.EvalSymlinks(home)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("finding the home directory: %w", err)
-		}
-	}
-	user := os.Getenv("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(user) && home != "" {
-		user = filepath.Join(home, ".config")
-	}
-	if user != "" {
-		user = filepath.Join(user, "brig")
-	}
-	p, _, err := policy.Load(policy.LoadOptions{
-		Name: name, Shipped: configs.FS, Files: os.DirFS("/"),
-		SystemDir: "/etc/brig", UserDir: user, Dir: dir, HomeDir: home,
-	})
-	return p, err
 }

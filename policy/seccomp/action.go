@@ -21,9 +21,6 @@ const (
 	retDataMask   Action = 0x0000_ffff
 )
 
-// maxErrno is the kernel's MAX_ERRNO; larger values are clamped to it.
-const maxErrno = 4095
-
 // Errno is the action that fails a call with error number n.
 func Errno(n uint16) Action { return retErrno | Action(n) }
 
@@ -34,10 +31,10 @@ func (a Action) IsErrno() (uint16, bool) {
 
 // String is "allow", "kill", an errno name, or the number in hexadecimal.
 func (a Action) String() string {
-	switch a {
-	case Allow:
+	if a == Allow {
 		return "allow"
-	case KillProcess:
+	}
+	if a == KillProcess {
 		return "kill"
 	}
 	if n, ok := a.IsErrno(); ok {

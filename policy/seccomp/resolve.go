@@ -142,8 +142,10 @@ func find(list []named, row *number) (named, bool) {
 // applyAllow opens the calls of allow. A call that a group names is opened as
 // far as the default base opens it, or altogether if that denies it.
 func (r *resolver) applyAllow() {
-	usual := draft{settings: Settings{Base: BaseDefault}, options: Options{Caps: r.options.Caps}, arch: r.arch, deny: r.deny,
-		verdicts: make([]verdict, len(numbers))}
+	usual := draft{
+		settings: Settings{Base: BaseDefault}, options: Options{Caps: r.options.Caps}, arch: r.arch, deny: r.deny,
+		verdicts: make([]verdict, len(numbers)),
+	}
 	if err := usual.fillBase(); err != nil {
 		r.fail("base", "%v", err)
 		return

@@ -209,8 +209,10 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{rule("deny", "read", Arg{Index: 1, Op: "masked_eq", Value: 4, Mask: 3}), `seccomp.rule[0].args: read: arg1 & 0x3 == 0x4 is never true`},
 		{rule("deny", "kill", Arg{Index: 1, Op: "lt", Value: 9}), `seccomp.rule[0].args: kill: op "lt": the kernel takes only the low 32 bits of argument 1, so set high bits would get round it: use eq or masked_eq`},
 		{rule("deny", "kill", eq(1, 1<<32)), `seccomp.rule[0].args: kill: value 0x100000000: the kernel takes only the low 32 bits of argument 1`},
-		{Settings{Base: BaseDefault, Deny: []string{"kill"}, Rules: []Rule{{Names: []string{"kill"}, Action: "deny", Args: []Arg{eq(1, 9)}}}},
-			`seccomp.rule[0]: "kill" cannot take effect: deny[0] denies it, and deny goes before rules`},
+		{
+			Settings{Base: BaseDefault, Deny: []string{"kill"}, Rules: []Rule{{Names: []string{"kill"}, Action: "deny", Args: []Arg{eq(1, 9)}}}},
+			`seccomp.rule[0]: "kill" cannot take effect: deny[0] denies it, and deny goes before rules`,
+		},
 	}
 	for _, test := range tests {
 		errs := Check(test.s)
