@@ -141,6 +141,7 @@ func TestEntriesGoBeforeTheBase(t *testing.T) {
 			{Names: []string{"personality"}, Action: "allow", Args: []Arg{{Index: 0, Op: "eq", Value: 0x40000}}},
 			{Names: []string{"kill"}, Action: "kill", Args: []Arg{{Index: 1, Op: "eq", Value: 9}}},
 			{Names: []string{"fsopen"}, Action: "ENOSYS"},
+			{Names: []string{"fcntl"}, Action: "deny", Args: []Arg{{Index: 1, Op: "masked_eq", Value: 8, Mask: 1<<64 - 1}}},
 		},
 	}
 	p := resolved(t, s, Options{SupervisedMemory: true}, AMD64)
@@ -169,6 +170,8 @@ func TestEntriesGoBeforeTheBase(t *testing.T) {
 		{"kill", []uint64{5, 9}, KillProcess},
 		{"kill", []uint64{5, 0xffff_0000_0000_0009}, KillProcess},
 		{"kill", []uint64{5, 15}, Allow},
+		{"fcntl", []uint64{0, 0xffff_ffff_0000_0008}, eaccess}, // the mask is narrowed too
+		{"fcntl", []uint64{0, 9}, Allow},
 	}
 	for _, test := range tests {
 		if got := decide(t, p, test.name, test.args...); got != test.want {
