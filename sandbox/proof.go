@@ -94,6 +94,8 @@ func (v *supervisor) receipts(p proof, seen *pollerSeen, r *Result) []Receipt {
 		case "memory":
 			rc.Hit, rc.ReadBack = hit(e.Memory.Over), rc.Written
 			rc.Peak = r.Usage.MemoryPeakBytes
+		case "swap":
+			rc.Hit, rc.ReadBack = hit(false), rc.Written
 		case "output":
 			rc.Peak, rc.Hit, rc.ReadBack = r.Usage.OutputBytes, hit(e.Output.Over), rc.Written
 		case "pids":

@@ -188,6 +188,15 @@ func (r *resolver) limitMemory() error {
 		if err != nil {
 			return err
 		}
+		if l.Swap == 0 {
+			err := r.supervised(LimitPlan{
+				Limit: "swap", Asked: "0", Mechanism: "poll", Written: "0",
+				Holes: []string{"swapping is not prevented: what is swapped out counts as memory"},
+			})
+			if err != nil {
+				return err
+			}
+		}
 	}
 	return r.limitScratch()
 }

@@ -30,6 +30,7 @@ type supervisor struct {
 	evidence Evidence
 	job      *os.File // the job's pidfd
 	ended    bool     // nothing is added to the evidence any more
+	draining bool     // but for output, when the job ended by itself
 
 	poller *poller
 	ready  map[string]*os.File
@@ -55,7 +56,17 @@ func (v *supervisor) over(set func(*Evidence)) {
 	}
 }
 
-func (v *supervisor) outputOver(o Overrun) { v.over(func(e *Evidence) { e.Output = o }) }
+// outputOver counts also after the job's end: what is still in the pipe then is
+// the job's output all the same. It does not count after another end, since
+// more output is then no news.
+func (v *supervisor) outputOver(o Overrun) {
+	v.over(func(e *Evidence) { e.Output = o })
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.draining {
+		v.evidence.Output = o
+	}
+}
 
 func (v *supervisor) cancel(sig unix.Signal) {
 	v.over(func(e *Evidence) { e.Cancelled, e.CancelSignal = true, sig })
@@ -103,6 +114,7 @@ func (v *supervisor) run(ctx context.Context) {
 	err := v.receive()
 	wall := time.Since(v.started)
 	v.mu.Lock()
+	v.draining = !v.ended && err == nil
 	v.ended = true
 	v.mu.Unlock()
 	v.finish(err, wall)
@@ -218,6 +230,10 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	if v.poller != nil {
 		got := v.poller.stop()
 		seen = &got
+		// It then ended the sandbox itself, or the sandbox's end ended it.
+		if seen.Err != nil && v.end == nil && !v.killed() {
+			err = fmt.Errorf("the limits could not be watched: %w", seen.Err)
+		}
 	}
 	proof := v.proof()
 	total, cerr := s.box.Close()
@@ -239,7 +255,7 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 		s.lease.Close()
 	}
 	e := &v.evidence
-	v.conclude(err, cerr, total)
+	v.conclude(err, cerr, total, seen)
 	s.result = NewResult(*e)
 	r := s.result
 	r.PlanDigest = s.res.Plan.Digest()
@@ -247,6 +263,7 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	r.Usage.Wall = wall
 	r.Usage.OutputBytes = Amount(s.io.outputBytes())
 	if seen != nil {
+		r.Usage.Rusage.MaxRSS = max(int64(seen.MemoryPeak), 0)
 		r.Usage.MemoryPeakBytes, r.Usage.PIDsPeak = seen.MemoryPeak, seen.PIDsPeak
 	}
 	r.Receipt = v.receipts(proof, seen, r)
@@ -263,7 +280,7 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 const outputPatience = 2 * time.Second
 
 // conclude completes the evidence with how the sandbox ended.
-func (v *supervisor) conclude(err, closeErr error, total launch.Usage) {
+func (v *supervisor) conclude(err, closeErr error, total launch.Usage, seen *pollerSeen) {
 	e := &v.evidence
 	if v.end != nil && v.end.Failed == nil {
 		e.Ended, e.Status = true, v.end.Status
@@ -278,6 +295,11 @@ func (v *supervisor) conclude(err, closeErr error, total launch.Usage) {
 		if !v.end.Alone && total.CPU()-v.end.Init.CPU() > used.CPU() {
 			used = total
 		}
+	}
+	if seen != nil && seen.CPU > used.CPU() {
+		// Processes that were killed with the sandbox: nobody waited for them,
+		// so only the last look knows of their time, as one figure.
+		used.User = seen.CPU - used.System
 	}
 	e.Rusage = Rusage{User: used.User, System: used.System, VoluntarySwitches: used.Voluntary, ForcedSwitches: used.Forced}
 	l := &v.s.spec.Policy.Limits
@@ -295,13 +317,19 @@ func (v *supervisor) conclude(err, closeErr error, total launch.Usage) {
 		e.FileSizeRlimit = Amount(l.FileSize)
 	}
 	e.FilterKills = v.s.res.FilterKey != "" && v.s.spec.Policy.Seccomp.OnDeny == "kill"
-	killed := e.Cancelled || e.Memory.Over || e.CPU.Over || e.Wall.Over || e.Output.Over || e.Failure.Kind != NoFailure
 	switch {
-	case err != nil && !killed:
+	case err != nil && !v.killed():
 		e.Failure = explainFailure(err, v.s)
-	case closeErr != nil && !killed:
+	case closeErr != nil && !v.killed():
 		e.Failure = Failure{BrigFailed, SafeText(closeErr.Error())}
 	}
+}
+
+// killed tells whether brig itself ended the sandbox, so that init's silence is
+// no failure.
+func (v *supervisor) killed() bool {
+	e := &v.evidence
+	return e.Cancelled || e.Memory.Over || e.CPU.Over || e.Wall.Over || e.Output.Over || e.Failure.Kind != NoFailure
 }
 
 // failure is the error that goes with a result whose outcome is brig's.
