@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/brig-sandbox/brig/policy/seccomp"
 )
 
 // decoder puts one document over a policy.
@@ -267,102 +265,6 @@ func (d *decoder) variables(k *key, raw any, at string, dst *map[string]string) 
 		(*dst)[name] = value
 		d.origins.set(path, d.doc, path)
 	}
-}
-
-// tables decodes an array of tables and merges it entry by entry.
-func (d *decoder) tables(k *key, raw any, at string, dst any) {
-	entries, ok := asTables(raw)
-	if !ok {
-		d.fault(at, wrongType(k, raw))
-		return
-	}
-	switch list := k.field(dst).(type) {
-	case *[]Mount:
-		d.mounts(k, entries, at, list)
-	case *[]IOLimit:
-		for i, entry := range entries {
-			var limit IOLimit
-			if d.record(k.table, entry, index(at, i), &limit) {
-				limit.Device = anchor(d.doc.base, d.home, limit.Device)
-				mergeIO(list, limit)
-				d.origins.set(ioKey(limit.Device), d.doc, index(at, i))
-			}
-		}
-	case *[]seccomp.Rule:
-		for i, entry := range entries {
-			var rule seccomp.Rule
-			if d.record(k.table, entry, index(at, i), &rule) {
-				position := mergeRule(list, rule)
-				d.origins.set(index(at, position), d.doc, index(at, i))
-			}
-		}
-	case *[]seccomp.Arg:
-		for i, entry := range entries {
-			var arg seccomp.Arg
-			if d.record(k.table, entry, index(at, i), &arg) {
-				*list = append(*list, arg)
-			}
-		}
-	}
-}
-
-// mounts decodes [[filesystem.mount]]. The same target twice in one file is a
-// fault; in a higher layer it replaces.
-func (d *decoder) mounts(k *key, entries []map[string]any, at string, list *[]Mount) {
-	first := map[string]int{}
-	for i, entry := range entries {
-		m := Mount{Type: Bind}
-		if !d.record(k.table, entry, index(at, i), &m) {
-			continue
-		}
-		if before, ok := first[m.Target]; ok {
-			d.fault(index(at, i), fmt.Sprintf("target %s is mounted by mount[%d] already", quote(m.Target), before))
-			continue
-		}
-		first[m.Target] = i
-		if m.Access == "" {
-			m.Access = defaultAccess(m.Type)
-		}
-		if m.Source != "" {
-			m.Source = anchor(d.doc.base, d.home, m.Source)
-		}
-		mergeMount(list, m)
-		d.origins.set(mountKey(m.Target), d.doc, index(at, i))
-	}
-}
-
-func defaultAccess(t MountType) Access {
-	if t == Tmpfs {
-		return ReadWrite
-	}
-	return ReadOnly
-}
-
-// record decodes an entry of an array of tables and reports whether it is
-// without fault.
-func (d *decoder) record(t *table, tree map[string]any, at string, dst any) bool {
-	before := len(*d.faults)
-	d.table(t, tree, at, dst)
-	return len(*d.faults) == before
-}
-
-// asTables takes both forms in which TOML writes an array of tables.
-func asTables(raw any) ([]map[string]any, bool) {
-	switch list := raw.(type) {
-	case []map[string]any:
-		return list, true
-	case []any:
-		tables := make([]map[string]any, 0, len(list))
-		for _, item := range list {
-			t, ok := item.(map[string]any)
-			if !ok {
-				return nil, false
-			}
-			tables = append(tables, t)
-		}
-		return tables, true
-	}
-	return nil, false
 }
 
 // wrongType says what a value is and what it should be.

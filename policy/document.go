@@ -57,7 +57,7 @@ func readDocument(fsys fs.FS, file string, d *document, trusted bool) *Fault {
 	if err != nil {
 		return d.fault(0, reason(err), err)
 	}
-	d.text = string(text)
+	d.text = strings.TrimPrefix(string(text), "\ufeff") // editors put a byte order mark there
 	if at := bytes.IndexByte(text, 0); at >= 0 {
 		return d.fault(1+bytes.Count(text[:at], []byte("\n")), "it holds a NUL byte; a policy is text in UTF-8", nil)
 	}
@@ -75,7 +75,9 @@ func readDocument(fsys fs.FS, file string, d *document, trusted bool) *Fault {
 	if err != nil {
 		var syntax toml.ParseError
 		if errors.As(err, &syntax) {
-			return d.fault(syntax.Position.Line, "it is not TOML: "+syntax.Message, err)
+			// Position.Line is that of the next line when the error is a newline.
+			line := 1 + strings.Count(d.text[:min(syntax.Position.Start, len(d.text))], "\n")
+			return d.fault(line, "it is not TOML: "+syntax.Message, err)
 		}
 		return d.fault(0, "it is not TOML: "+err.Error(), err)
 	}

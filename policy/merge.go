@@ -30,16 +30,23 @@ func mergeIO(list *[]IOLimit, limit IOLimit) {
 	*list = append(*list, limit)
 }
 
-// mergeRule returns the position of the rule in the list.
-func mergeRule(list *[]seccomp.Rule, rule seccomp.Rule) int {
-	for i, r := range *list {
+// findRule is the position of the rule that the given one replaces, or the end
+// of the list.
+func findRule(list []seccomp.Rule, rule seccomp.Rule) int {
+	for i, r := range list {
 		if slices.Equal(r.Names, rule.Names) && slices.Equal(r.Args, rule.Args) {
-			(*list)[i] = rule
 			return i
 		}
 	}
-	*list = append(*list, rule)
-	return len(*list) - 1
+	return len(list)
+}
+
+func mergeRule(list *[]seccomp.Rule, position int, rule seccomp.Rule) {
+	if position == len(*list) {
+		*list = append(*list, rule)
+		return
+	}
+	(*list)[position] = rule
 }
 
 // The keys under which the origins of entries are kept.
