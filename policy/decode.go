@@ -21,7 +21,7 @@ type decoder struct {
 // fault notes a problem at a path of the document.
 func (d *decoder) fault(at, problem string) {
 	*d.faults = append(*d.faults, &Fault{
-		File: d.doc.name, Line: d.doc.line(at), Key: at, Problem: problem, order: d.doc.order,
+		File: d.doc.label(), Line: d.doc.line(at), Key: at, Problem: problem, order: d.doc.order,
 	})
 }
 

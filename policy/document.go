@@ -45,9 +45,17 @@ func (d *document) line(at string) int {
 	return 1
 }
 
+// label is the name of the document in faults.
+func (d *document) label() string {
+	if d.layer == LayerShipped {
+		return "shipped " + d.name
+	}
+	return d.name
+}
+
 // fault is a problem with the file as a whole.
 func (d *document) fault(line int, problem string, cause error) *Fault {
-	return &Fault{File: d.name, Line: line, Problem: problem, Cause: cause, order: d.order}
+	return &Fault{File: d.label(), Line: line, Problem: problem, Cause: cause, order: d.order}
 }
 
 // readDocument reads and parses the policy file at a path of fsys. trusted

@@ -13,7 +13,8 @@ var ErrNotFound = errors.New("no such policy")
 
 // Fault is one thing that is wrong with a policy.
 type Fault struct {
-	// File is the file, shipped policy or flag where it stands.
+	// File is the file, shipped policy ("shipped default.toml") or flag where it
+	// stands.
 	File string
 	// Line counts from 1; 0 when the fault has no line.
 	Line int

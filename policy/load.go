@@ -230,7 +230,7 @@ func (l *loader) chain(doc *document, above []string) []*document {
 	}
 	base, problem := l.parent(doc, parent, above)
 	if problem != "" {
-		l.add(&Fault{File: doc.name, Line: doc.line("extends"), Key: "extends", Problem: problem, order: doc.order})
+		l.add(&Fault{File: doc.label(), Line: doc.line("extends"), Key: "extends", Problem: problem, order: doc.order})
 		return []*document{doc} // so that its own faults are told, too
 	}
 	docs := l.chain(base, above)

@@ -23,7 +23,7 @@ func (v *validator) fault(key, problem string) {
 	f := &Fault{Key: key, Problem: problem}
 	if p, ok := v.origins.places[key]; ok {
 		if p.doc != nil {
-			f.File, f.Line, f.order = p.doc.name, p.doc.line(p.at), p.doc.order
+			f.File, f.Line, f.order = p.doc.label(), p.doc.line(p.at), p.doc.order
 			f.Key = p.at
 		} else {
 			f.File, f.Key, f.order = p.flag, "", flagOrder
