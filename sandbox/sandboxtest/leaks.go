@@ -89,7 +89,7 @@ func (s Snapshot) since(before Snapshot) []string {
 
 // Take looks at processes in scope, at the mounts of this mount namespace, at
 // cgroups that are below this process's own or named brig…, at files named
-// brig… where temporary files go and, unless scope is Host, at this process's
+// brig-… where temporary files go and, unless scope is Host, at this process's
 // descriptors.
 func Take(scope Scope) (Snapshot, error) {
 	s := Snapshot{}
@@ -291,7 +291,7 @@ func temporaryPaths() ([]string, error) {
 		}
 		for _, entry := range entries {
 			name := strings.TrimPrefix(entry.Name(), ".")
-			if strings.HasPrefix(name, "brig") && !strings.HasPrefix(name, "brig-test") {
+			if (name == "brig" || strings.HasPrefix(name, "brig-")) && !strings.HasPrefix(name, "brig-test") {
 				found = append(found, filepath.Join(dir, entry.Name()))
 			}
 		}
