@@ -14,6 +14,7 @@ type subcommand struct {
 func subcommands() []subcommand {
 	return append([]subcommand{
 		{"run", newRunCommand},
+		{"policy", newPolicyCommand},
 		{"doctor", newDoctorCommand},
 		{"version", newVersionCommand},
 	}, docsCommands()...)
