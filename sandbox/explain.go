@@ -149,6 +149,12 @@ func stepText(step *launch.StepError, s *Sandbox) (text, hint string) {
 func overlayText(source string, errno unix.Errno) (text, hint string) {
 	switch errno {
 	case unix.EINVAL:
+		if mounts, err := probe.ReadMounts(); err == nil {
+			if m := mountBelow(mounts, source); m != nil {
+				e := lowerHasMount(source, m)
+				return e.Message, e.Fix
+			}
+		}
 		return source + " cannot be a lower layer: something is mounted below it, or its file system cannot be one", "use access copy or ro"
 	case unix.ELOOP:
 		return source + " cannot be a lower layer: overlays stack two deep at most", "use access copy"

@@ -54,6 +54,8 @@ type resolver struct {
 // are *Error.
 func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 	r := &resolver{spec: spec, p: spec.Policy, host: host, made: map[string]bool{"/": true}}
+	// A plan has about a hundred ops: room for them at once.
+	r.open, r.tree, r.mounts = make([]plan.Op, 0, 24), make([]plan.Op, 0, 56), make([]plan.Op, 0, 40)
 	r.plan = &plan.Plan{Version: plan.Version, Stdio: plan.Pipes}
 	r.res = &Resolution{Plan: r.plan}
 	if spec.Terminal != nil {

@@ -43,7 +43,6 @@ func (s *Spec) Question() probe.Question {
 		q.Paths = append(append(q.Paths, systemDirs...), systemEtc...)
 	} else if dir, ok := strings.CutPrefix(fsys.Root, "dir:"); ok {
 		q.Paths = append(q.Paths, dir)
-		q.Mounts = true
 	}
 	if s.Policy.Network.Mode == "host" {
 		q.Paths = append(q.Paths, resolvConf)
@@ -52,7 +51,6 @@ func (s *Spec) Question() probe.Question {
 		if m.Source != "" {
 			q.Paths = append(q.Paths, m.Source)
 		}
-		q.Mounts = q.Mounts || m.Access == "cow"
 	}
 	if src := s.commandSource(); src != "" {
 		q.Paths = append(q.Paths, src)
@@ -247,13 +245,25 @@ func (r *resolver) checkLower(dir string) error {
 		return newError(CodeHost, fmt.Sprintf("%s cannot be given copy-on-write: overlayfs cannot be mounted here: %s", SafeText(dir), r.host.Overlay.Cause),
 			"give it with access ro, rw or copy")
 	}
-	for _, m := range r.host.Mounts {
-		if m.Point != dir && strings.HasPrefix(m.Point, strings.TrimSuffix(dir, "/")+"/") {
-			return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write: a %s is mounted below it at %s, and overlayfs takes no mounts below a layer",
-				SafeText(dir), SafeText(m.FSType), SafeText(m.Point)), "give a directory without mounts, unmount it, or use access ro or copy")
+	if m := mountBelow(r.host.Mounts, dir); m != nil {
+		return lowerHasMount(dir, m)
+	}
+	return nil
+}
+
+// mountBelow is the first mount below dir, or nil.
+func mountBelow(mounts []probe.Mount, dir string) *probe.Mount {
+	for i := range mounts {
+		if p := mounts[i].Point; p != dir && strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/") {
+			return &mounts[i]
 		}
 	}
 	return nil
+}
+
+func lowerHasMount(dir string, m *probe.Mount) *Error {
+	return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write: a %s is mounted below it at %s, and overlayfs takes no mounts below a layer",
+		SafeText(dir), SafeText(m.FSType), SafeText(m.Point)), "give a directory without mounts, unmount it, or use access ro or copy")
 }
 
 // sourceError says why a source is not what it has to be.

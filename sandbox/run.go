@@ -24,10 +24,11 @@ import (
 // When ctx ends the sandbox is ended with everything in it, and the outcome is
 // "cancelled"; a cause of type *Cancelled names the signal that asked for it.
 func Run(ctx context.Context, spec *Spec) (*Result, error) {
-	s, err := Start(ctx, spec)
+	s, err := begin(ctx, spec)
 	if err != nil {
 		return Failed(err), err
 	}
+	s.sup.run(ctx)
 	return s.Wait()
 }
 
@@ -56,7 +57,17 @@ type Sandbox struct {
 // Start starts a job. It returns when the sandbox's first process exists; what
 // goes wrong later is Wait's.
 func Start(ctx context.Context, spec *Spec) (*Sandbox, error) {
-	host, lease, err := look(spec)
+	s, err := begin(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	go s.sup.run(ctx)
+	return s, nil
+}
+
+// begin starts the sandbox; somebody must run its supervisor then.
+func begin(ctx context.Context, spec *Spec) (*Sandbox, error) {
+	host, lease, err := look(spec.Question())
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +84,9 @@ func Start(ctx context.Context, spec *Spec) (*Sandbox, error) {
 // Prepare resolves a spec on this host without running anything: what `brig
 // run --plan` prints.
 func Prepare(spec *Spec) (*Resolution, error) {
-	host, lease, err := look(spec)
+	q := spec.Question()
+	q.Mounts = true // a launch finds out by trying, and only then reads them
+	host, lease, err := look(q)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +97,7 @@ func Prepare(spec *Spec) (*Resolution, error) {
 }
 
 // look gathers the facts. Called by root it also sets a range of ids aside.
-func look(spec *Spec) (*probe.Host, *userns.Lease, error) {
-	q := spec.Question()
+func look(q probe.Question) (*probe.Host, *userns.Lease, error) {
 	root := os.Getuid() == 0
 	q.SubIDs = q.SubIDs && !root
 	host, err := probe.Quick(q)
@@ -131,7 +143,6 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 		s.io.close()
 		return nil, err
 	}
-	go s.sup.run(ctx)
 	return s, nil
 }
 

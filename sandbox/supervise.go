@@ -35,6 +35,7 @@ type supervisor struct {
 	poller *poller
 	ready  map[string]*os.File
 	end    *launch.End
+	digest string
 }
 
 func newSupervisor(s *Sandbox) *supervisor {
@@ -111,6 +112,7 @@ func (v *supervisor) run(ctx context.Context) {
 		})
 		defer deadline.Stop()
 	}
+	v.digest = s.res.Plan.Digest() // while the sandbox is being set up
 	err := v.receive()
 	wall := time.Since(v.started)
 	v.mu.Lock()
@@ -236,12 +238,16 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 		}
 	}
 	proof := v.proof()
-	total, cerr := s.box.Close()
-	patience := time.Duration(-1)
-	if v.end == nil || !v.end.Alone {
-		patience = outputPatience
+	var total launch.Usage
+	var cerr, ioerr error
+	if v.end != nil && v.end.Alone {
+		// Nobody writes any more; init ends while the rest is delivered.
+		ioerr = s.io.finish(-1)
+		total, cerr = s.box.Close()
+	} else {
+		total, cerr = s.box.Close()
+		ioerr = s.io.finish(outputPatience)
 	}
-	ioerr := s.io.finish(patience)
 	if s.term != nil {
 		s.term.restore()
 	}
@@ -258,7 +264,7 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	v.conclude(err, cerr, total, seen)
 	s.result = NewResult(*e)
 	r := s.result
-	r.PlanDigest = s.res.Plan.Digest()
+	r.PlanDigest = v.digest
 	r.StartedAt = v.started.UTC()
 	r.Usage.Wall = wall
 	r.Usage.OutputBytes = Amount(s.io.outputBytes())

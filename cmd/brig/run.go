@@ -127,14 +127,16 @@ func (f *runFlags) verdict(result *sandbox.Result, err error) error {
 func cancelOnSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	go func() {
+		// Beside the start, not before it: until this is done a signal ends
+		// brig at once, and with it the sandbox.
+		signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 		if s, ok := <-ch; ok {
 			cancel(&sandbox.Cancelled{Signal: s.(unix.Signal)})
 			signal.Stop(ch)
 		}
 	}()
-	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
+	return ctx, func() { cancel(nil) }
 }
 
 func printPlan(w io.Writer, spec *sandbox.Spec, form string) error {

@@ -16,6 +16,8 @@
 //	brig                                   init
 //	  |  clone, exec of init from a memfd    |
 //	  |------------------------------------->|
+//	  |  'P'  the program is written         |
+//	  |------------------------------------->|
 //	  |  'M'  the id maps are written        |   (not where init writes them)
 //	  |------------------------------------->|  set-up ops, then fork
 //	  |  'R'  ready, with descriptors        |

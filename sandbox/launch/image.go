@@ -36,12 +36,9 @@ func initImage() (int, error) {
 // sealedMemfd returns a memory file with the content that nobody can change,
 // close-on-exec, with a number above those that are passed on.
 func sealedMemfd(name string, content []byte, flags int) (int, error) {
-	f, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|flags)
-	if errors.Is(err, unix.EINVAL) { // before 6.3 there is no MFD_EXEC, every memfd may be executed
-		f, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
+	f, err := memfd(name, unix.MFD_ALLOW_SEALING|flags)
 	if err != nil {
-		return -1, fmt.Errorf("making a memory file: %w", err)
+		return -1, err
 	}
 	if err := writeAll(f, content); err != nil {
 		unix.Close(f)
@@ -51,6 +48,19 @@ func sealedMemfd(name string, content []byte, flags int) (int, error) {
 	if _, err := unix.FcntlInt(uintptr(f), unix.F_ADD_SEALS, seals); err != nil {
 		unix.Close(f)
 		return -1, fmt.Errorf("sealing a memory file: %w", err)
+	}
+	return f, nil
+}
+
+// memfd makes a memory file, close-on-exec. Before 6.3 there was neither
+// MFD_EXEC nor MFD_NOEXEC_SEAL, and every memory file could be executed.
+func memfd(name string, flags int) (int, error) {
+	f, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|flags)
+	if errors.Is(err, unix.EINVAL) {
+		f, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|flags&^(unix.MFD_EXEC|unix.MFD_NOEXEC_SEAL))
+	}
+	if err != nil {
+		return -1, fmt.Errorf("making a memory file: %w", err)
 	}
 	return f, nil
 }

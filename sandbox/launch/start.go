@@ -67,58 +67,75 @@ func Start(cfg *Config) (*Sandbox, error) {
 		return nil, err
 	}
 	defer unix.Close(image)
-	block, readBack, err := lower(cfg)
-	if err != nil {
+	s := &Sandbox{plan: cfg.Plan, pidfd: -1, channel: -1}
+	if s.program, err = memfd("brig-program", unix.MFD_NOEXEC_SEAL); err != nil {
 		return nil, err
-	}
-	prog, err := unix.MemfdCreate("brig-program", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
-	if errors.Is(err, unix.EINVAL) {
-		prog, err = unix.MemfdCreate("brig-program", unix.MFD_CLOEXEC)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("making a memory file: %w", err)
-	}
-	keep := false
-	defer func() {
-		if !keep {
-			unix.Close(prog)
-		}
-	}()
-	if err := writeAll(prog, block); err != nil {
-		return nil, fmt.Errorf("writing a memory file: %w", err)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		unix.Close(s.program)
 		return nil, fmt.Errorf("making the channel to init: %w", err)
 	}
-	defer unix.Close(pair[1])
+	s.channel = pair[0]
+	// The clone takes longer than the lowering, which is done beside it.
+	lowered := make(chan error, 1)
+	go func() { lowered <- s.writeProgram(cfg) }()
 	if stopBeforeClone != "" {
+		<-lowered
 		os.Exit(0)
 	}
-	s := &Sandbox{plan: cfg.Plan, channel: pair[0], pidfd: -1, program: prog, readBack: readBack}
-	if err := s.clone(image, prog, pair[1], cfg); err != nil {
-		unix.Close(pair[0])
-		return nil, err
+	err = s.clone(image, pair[1], cfg)
+	unix.Close(pair[1])
+	lerr := <-lowered
+	if err != nil {
+		unix.Close(s.channel)
+		unix.Close(s.program)
+		return nil, errors.Join(err, lerr)
 	}
-	if cfg.Plan.IDs.By != plan.ByInit {
-		if err := s.map_(cfg); err != nil {
-			_, _ = s.Close()
-			keep = true // closed
-			return nil, err
-		}
+	if lerr == nil {
+		lerr = s.setGoing(cfg)
 	}
-	keep = true
+	if lerr != nil {
+		_, _ = s.Close()
+		return nil, lerr
+	}
 	return s, nil
 }
 
-func (s *Sandbox) map_(cfg *Config) error {
+// writeProgram lowers the plan into the memory file that init will map.
+func (s *Sandbox) writeProgram(cfg *Config) error {
+	block, readBack, err := lower(cfg)
+	if err != nil {
+		return err
+	}
+	s.readBack = readBack
+	if err := writeAll(s.program, block); err != nil {
+		return fmt.Errorf("writing a memory file: %w", err)
+	}
+	return nil
+}
+
+// setGoing tells init that its program is there, and gives the user namespace
+// its maps where init cannot.
+func (s *Sandbox) setGoing(cfg *Config) error {
+	if err := s.tell('P'); err != nil {
+		return err
+	}
+	if cfg.Plan.IDs.By == plan.ByInit {
+		return nil
+	}
 	if cfg.WriteMaps == nil {
 		return errors.New("launch: nobody to write the id maps")
 	}
 	if err := cfg.WriteMaps(s.pid); err != nil {
 		return err
 	}
-	if err := unix.Send(s.channel, []byte{'M'}, unix.MSG_NOSIGNAL); err != nil && !errors.Is(err, unix.EPIPE) {
+	return s.tell('M')
+}
+
+// tell sends init one byte. That init is gone is found when it is listened to.
+func (s *Sandbox) tell(b byte) error {
+	if err := unix.Send(s.channel, []byte{b}, unix.MSG_NOSIGNAL); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 		return fmt.Errorf("writing to init: %w", err)
 	}
 	return nil
@@ -135,9 +152,9 @@ var cloneFlags = map[plan.Namespace]uintptr{
 
 // clone makes the process. The capabilities it has in its new user namespace
 // would end with its exec, hence the ambient ones.
-func (s *Sandbox) clone(image, prog, channel int, cfg *Config) error {
+func (s *Sandbox) clone(image, channel int, cfg *Config) error {
 	attr := &syscall.ProcAttr{
-		Files: []uintptr{cfg.Stdio[0], cfg.Stdio[1], cfg.Stdio[2], uintptr(channel), uintptr(prog)},
+		Files: []uintptr{cfg.Stdio[0], cfg.Stdio[1], cfg.Stdio[2], uintptr(channel), uintptr(s.program)},
 		Sys:   &syscall.SysProcAttr{PidFD: &s.pidfd, AmbientCaps: allCapabilities()},
 	}
 	for _, p := range cfg.Packs {

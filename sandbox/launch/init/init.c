@@ -316,6 +316,8 @@ static void run(void)
 void _start(void) __attribute__((noreturn));
 void _start(void)
 {
+	/* Brig writes the program while this process is being made. */
+	wait_byte(CHANNEL, 'P');
 	long size = sys(__NR_lseek, PROGRAM, 0, 2 /* SEEK_END */, 0, 0, 0);
 	if (size < (long)sizeof(struct header))
 		leave(125);
