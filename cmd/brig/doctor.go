@@ -108,7 +108,7 @@ func examine(ctx context.Context) (*diagnosis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a directory to try policies in: %w\n  fix: set TMPDIR to a directory that can be written", err)
 	}
-	defer os.Remove(dir)
+	defer func() { _ = os.Remove(dir) }() // empty, and in the temporary directory
 	opts, err := policyOptions("")
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (d *diagnosis) resolve(specs []*sandbox.Spec) {
 		if err != nil {
 			host.SubIDsProblem = err.Error()
 		} else {
-			defer lease.Close()
+			defer func() { _ = lease.Close() }() // the lock goes with the process, too
 			host.SubIDs = lease.SubIDs()
 		}
 	}

@@ -167,18 +167,26 @@ var known = [...]struct {
 	errno      unix.Errno
 	cause, fix string
 }{
-	{NetNS, unix.ENOSPC, "this user has as many network namespaces as the sysctl user.max_net_namespaces allows",
-		"echo user.max_net_namespaces=15000 | sudo tee /etc/sysctl.d/91-brig.conf && sudo sysctl -p /etc/sysctl.d/91-brig.conf"},
+	{
+		NetNS, unix.ENOSPC, "this user has as many network namespaces as the sysctl user.max_net_namespaces allows",
+		"echo user.max_net_namespaces=15000 | sudo tee /etc/sysctl.d/91-brig.conf && sudo sysctl -p /etc/sysctl.d/91-brig.conf",
+	},
 	{NetNS, unix.EINVAL, "the kernel is built without network namespaces", "use a kernel with CONFIG_NET_NS=y"},
-	{CgroupNS, unix.ENOSPC, "this user has as many cgroup namespaces as the sysctl user.max_cgroup_namespaces allows",
-		"echo user.max_cgroup_namespaces=15000 | sudo tee /etc/sysctl.d/91-brig.conf && sudo sysctl -p /etc/sysctl.d/91-brig.conf"},
+	{
+		CgroupNS, unix.ENOSPC, "this user has as many cgroup namespaces as the sysctl user.max_cgroup_namespaces allows",
+		"echo user.max_cgroup_namespaces=15000 | sudo tee /etc/sysctl.d/91-brig.conf && sudo sysctl -p /etc/sysctl.d/91-brig.conf",
+	},
 	{CgroupNS, unix.EINVAL, "the kernel is built without control groups", "use a kernel with CONFIG_CGROUPS=y"},
-	{Proc, unix.EPERM, "parts of /proc are masked here, as in a container, and the kernel mounts a fresh procfs only where all of it is seen",
-		"start the container around brig with --security-opt systempaths=unconfined (Kubernetes: securityContext.procMount: Unmasked)"},
+	{
+		Proc, unix.EPERM, "parts of /proc are masked here, as in a container, and the kernel mounts a fresh procfs only where all of it is seen",
+		"start the container around brig with --security-opt systempaths=unconfined (Kubernetes: securityContext.procMount: Unmasked)",
+	},
 	{Devpts, unix.ENODEV, "the kernel is built without devpts", "use a kernel with CONFIG_UNIX98_PTYS=y"},
 	{Overlay, unix.ENODEV, "the kernel has no overlayfs, or its module is not loaded", "sudo modprobe overlay && echo overlay | sudo tee /etc/modules-load.d/brig.conf"},
-	{Overlay, unix.EINVAL, "this kernel's overlayfs does not take the option userxattr, or not the host's file system as a lower layer",
-		"use a kernel from 5.11 on; sudo dmesg | tail says what overlayfs did not take"},
+	{
+		Overlay, unix.EINVAL, "this kernel's overlayfs does not take the option userxattr, or not the host's file system as a lower layer",
+		"use a kernel from 5.11 on; sudo dmesg | tail says what overlayfs did not take",
+	},
 	{Overlay, unix.EPERM, "the kernel keeps overlayfs from user namespaces", "use a kernel from 5.11 on; sudo dmesg | tail says what denied it"},
 	{TmpfsXattr, unix.EOPNOTSUPP, noTmpfsXattr, "use a kernel from 6.6 on with CONFIG_TMPFS_XATTR=y"},
 	{MountAttr, unix.ENOSYS, "the kernel, or a filter around brig, does not have mount_setattr", "use a kernel from 5.12 on, and a filter that allows mount_setattr, open_tree and move_mount"},

@@ -29,7 +29,7 @@ func Quick(q Question) (*Host, error) {
 		h.findIDs(context.Background())
 	}
 	if q.Mounts {
-		if h.Mounts, err = readMounts(); err != nil {
+		if h.Mounts, err = ReadMounts(); err != nil {
 			return nil, err
 		}
 	}
@@ -62,7 +62,7 @@ func basics() (*Host, *unix.Utsname, error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return nil, nil, fmt.Errorf("asking the kernel for the size of memory: %w", err)
 	}
-	h.MemoryTotal = int64(uint64(info.Totalram) * uint64(info.Unit))
+	h.MemoryTotal = int64(info.Totalram * uint64(info.Unit))
 	h.LandlockABI = landlockABI()
 	return h, &uts, nil
 }
@@ -116,8 +116,8 @@ func (h *Host) findIDs(ctx context.Context) {
 	}
 }
 
-// readMounts reads the caller's mountinfo.
-func readMounts() ([]Mount, error) {
+// ReadMounts reads the caller's mountinfo.
+func ReadMounts() ([]Mount, error) {
 	list, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading the mount points: %w", err)

@@ -28,7 +28,7 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 	h.look(q.Paths)
 	h.findIDs(ctx)
 	if q.Mounts {
-		if h.Mounts, err = readMounts(); err != nil {
+		if h.Mounts, err = ReadMounts(); err != nil {
 			return nil, err
 		}
 	}
@@ -91,7 +91,7 @@ func (t *trier) mechanisms(ctx context.Context) error {
 	tr, done, err := t.newTrial()
 	if err != nil {
 		t.set(UserNS, err)
-		return nil //nolint:nilerr // a host that cannot is what is to be found out
+		return nil // a host that cannot is what is to be found out
 	}
 	defer done()
 	presumed, failed := *t.host, map[FactName]bool{}
@@ -206,7 +206,7 @@ func (t *trier) idMaps(ctx context.Context) error {
 	ids, err := userns.Isolated(h.SubIDs)
 	if err != nil {
 		t.set(IDMaps, err)
-		return nil //nolint:nilerr // as above
+		return nil
 	}
 	tr := &trial{facts: map[FactName]bool{}, ids: plan.IDs{
 		Map: "isolated", By: plan.ByHelper, CloneUID: h.UID, CloneGID: h.GID, UID: mapped(ids.UID), GID: mapped(ids.GID),

@@ -54,24 +54,24 @@ func TestMain(m *testing.M) {
 // deny loads a filter into every thread, as a container's runtime would have.
 func deny(list []denial) {
 	var prog []byte
-	add := func(code uint16, jt, jf uint8, k uint32) {
+	add := func(code uint16, jf uint8, k uint32) {
 		prog = binary.LittleEndian.AppendUint16(prog, code)
-		prog = append(prog, jt, jf)
+		prog = append(prog, 0, jf) // jumps where true, where not
 		prog = binary.LittleEndian.AppendUint32(prog, k)
 	}
 	const load, equal, anyBit, ret = 0x20, 0x15, 0x45, 0x06
 	for _, d := range list {
-		add(load, 0, 0, 0) // the number
+		add(load, 0, 0) // the number
 		if d.Mask == 0 {
-			add(equal, 0, 1, d.Number)
+			add(equal, 1, d.Number)
 		} else {
-			add(equal, 0, 3, d.Number)
-			add(load, 0, 0, 16) // the first argument's low half
-			add(anyBit, 0, 1, d.Mask)
+			add(equal, 3, d.Number)
+			add(load, 0, 16) // the first argument's low half
+			add(anyBit, 1, d.Mask)
 		}
-		add(ret, 0, 0, unix.SECCOMP_RET_ERRNO|d.Errno)
+		add(ret, 0, unix.SECCOMP_RET_ERRNO|d.Errno)
 	}
-	add(ret, 0, 0, unix.SECCOMP_RET_ALLOW)
+	add(ret, 0, unix.SECCOMP_RET_ALLOW)
 	fprog := unix.SockFprog{Len: uint16(len(prog) / 8), Filter: (*unix.SockFilter)(unsafe.Pointer(&prog[0]))}
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
