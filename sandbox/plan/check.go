@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -71,11 +72,14 @@ func Check(p *Plan) error {
 			return fmt.Errorf("%w: no %s namespace", ErrInvalid, ns)
 		}
 	}
+	if err := p.checkWords(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	if err := p.IDs.check(); err != nil {
 		return err
 	}
 	var count [kindEnd]int
-	opened := map[int]bool{}
+	handles := map[int]handleState{}
 	for i := range p.Ops {
 		op := &p.Ops[i]
 		if op.Kind == 0 || op.Kind >= kindEnd {
@@ -87,9 +91,15 @@ func Check(p *Plan) error {
 				return fmt.Errorf("%w: op %d: %v", ErrOrder, i+1, err)
 			}
 		}
-		if err := op.check(opened); err != nil {
+		if err := op.check(handles); err != nil {
 			return fmt.Errorf("%w: op %d (%s): %v", ErrInvalid, i+1, op.Kind, err)
 		}
+		if (op.Kind == Sysctl || op.Kind == OOMScore) && count[Proc] == 0 {
+			return fmt.Errorf("%w: op %d: proc must come before %s", ErrOrder, i+1, op.Kind)
+		}
+	}
+	if p.Stdio == Terminal && count[Devpts] == 0 {
+		return fmt.Errorf("%w: a terminal without a devpts", ErrInvalid)
 	}
 	for _, k := range required {
 		if count[k] != 1 {
@@ -117,8 +127,74 @@ func follows(a, b Kind) error {
 	return nil
 }
 
+// handleState is what has become of a handle. Each is used once: the mount
+// takes the descriptor, and its number may by then stand for another.
+type handleState uint8
+
+const (
+	handleOpen handleState = iota + 1
+	handleUsed
+)
+
+// use takes a handle for an op that mounts it.
+func use(handles map[int]handleState, h int) error {
+	switch handles[h] {
+	case handleOpen:
+		handles[h] = handleUsed
+		return nil
+	case handleUsed:
+		return fmt.Errorf("handle %d was used before", h)
+	default:
+		return fmt.Errorf("handle %d was never opened", h)
+	}
+}
+
+// checkWords looks at the words of which the plan has a fixed set, and at the
+// text that is printed as it stands.
+func (p *Plan) checkWords() error {
+	for i, ns := range p.Namespaces {
+		if slices.Contains(p.Namespaces[:i], ns) || !slices.Contains([]Namespace{User, Mount, PID, Net, IPC, UTS}, ns) {
+			return fmt.Errorf("namespace %q is unknown or there twice", ns)
+		}
+	}
+	if !slices.Contains([]string{"isolated", "keep-id", "single"}, p.IDs.Map) {
+		return fmt.Errorf("id map %q", p.IDs.Map)
+	}
+	if !slices.Contains([]MapWriter{ByInit, ByHelper, ByParent}, p.IDs.By) {
+		return fmt.Errorf("id map written by %q", p.IDs.By)
+	}
+	if p.Stdio != Pipes && p.Stdio != Terminal {
+		return fmt.Errorf("stdio %q", p.Stdio)
+	}
+	if len(p.Limits) > maxList || len(p.Notes) > maxList {
+		return errors.New("too many limits or notes")
+	}
+	for _, l := range p.Limits {
+		if l.Name == "" || l.Value == "" || l.Mechanism == "" {
+			return fmt.Errorf("limit %q = %q by %q", l.Name, l.Value, l.Mechanism)
+		}
+	}
+	return nil
+}
+
+// numbers looks at the fields that the kernel takes as numbers.
+func (op *Op) numbers() error {
+	switch {
+	case op.Flags >= flagsEnd:
+		return fmt.Errorf("unknown flags %#x", uint32(op.Flags))
+	case op.Mode > 0o7777:
+		return fmt.Errorf("mode %#o is more than permission bits", op.Mode)
+	case op.Size < -1 || op.Inodes < -1:
+		return fmt.Errorf("size %d or count %d below -1, which is unlimited", op.Size, op.Inodes)
+	}
+	return nil
+}
+
 // check looks at one op by itself, and at the handles opened so far.
-func (op *Op) check(opened map[int]bool) error {
+func (op *Op) check(handles map[int]handleState) error {
+	if err := op.numbers(); err != nil {
+		return err
+	}
 	for _, s := range append([]string{op.Source, op.Target, op.Data}, append(op.Names, op.Write...)...) {
 		if len(s) > maxString || (op.Kind != File && strings.ContainsRune(s, 0)) {
 			return fmt.Errorf("a string of %d bytes is too long or holds a NUL", len(s))
@@ -129,10 +205,10 @@ func (op *Op) check(opened map[int]bool) error {
 	}
 	switch op.Kind {
 	case Open:
-		if op.Handle < 1 || opened[op.Handle] {
+		if op.Handle < 1 || handles[op.Handle] != 0 {
 			return fmt.Errorf("handle %d is taken or not positive", op.Handle)
 		}
-		opened[op.Handle] = true
+		handles[op.Handle] = handleOpen
 		return absolute("source", op.Source)
 	case Copy:
 		if err := absolute("source", op.Source); err != nil {
@@ -140,13 +216,13 @@ func (op *Op) check(opened map[int]bool) error {
 		}
 		return absolute("target", op.Target)
 	case Bind, Overlay:
-		if !opened[op.Handle] {
-			return fmt.Errorf("handle %d was never opened", op.Handle)
+		if err := use(handles, op.Handle); err != nil {
+			return err
 		}
 		return absolute("target", op.Target)
 	case Root:
-		if op.Flags.Has(InSource) && !opened[op.Handle] {
-			return fmt.Errorf("handle %d was never opened", op.Handle)
+		if op.Flags.Has(InSource) {
+			return use(handles, op.Handle)
 		}
 	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
 		return absolute("target", op.Target)
@@ -178,6 +254,9 @@ func absolute(what, p string) error {
 
 // check tells whether the mappings keep host root, and ids twice, out.
 func (m *IDs) check() error {
+	if m.CloneUID == 0 {
+		return fmt.Errorf("%w: the sandbox's first process is never host root", ErrInvalid)
+	}
 	for _, list := range [][]Mapping{m.UID, m.GID} {
 		if len(list) == 0 || len(list) > 340 {
 			return fmt.Errorf("%w: %d id mappings, the kernel takes 1 to 340", ErrInvalid, len(list))

@@ -127,7 +127,7 @@ func (k Kind) String() string {
 // MarshalText encodes the kind by name.
 func (k Kind) MarshalText() ([]byte, error) {
 	if k == 0 || k >= kindEnd {
-		return nil, fmt.Errorf("plan: no such kind of op: %d", uint8(k))
+		return nil, fmt.Errorf("no such kind of op: %d", uint8(k))
 	}
 	return []byte(kindNames[k]), nil
 }
@@ -140,7 +140,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("plan: no such kind of op: %q", text)
+	return fmt.Errorf("no such kind of op: %q", text)
 }
 
 // Stage is the process that carries an op out.

@@ -130,6 +130,8 @@ const (
 	InPlace                       // Open: not a copy of the mount, for a lower layer
 	JobOwned                      // Mkdir: the directory is the job's
 	FromParent                    // Open: the parent opened it and hands it over
+
+	flagsEnd = 1 << iota
 )
 
 // Has tells whether all of f are set.

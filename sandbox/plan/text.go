@@ -3,6 +3,8 @@ package plan
 import (
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // String returns the plan's text form: what `brig run --plan` prints, what
@@ -16,18 +18,15 @@ func (p *Plan) AppendText(b []byte) []byte {
 	b = strconv.AppendInt(b, int64(p.Version), 10)
 	b = append(b, "\nnamespaces"...)
 	for _, ns := range p.Namespaces {
-		b = append(append(b, ' '), ns...)
+		b = appendWord(b, string(ns))
 	}
-	b = append(b, "\nids "...)
-	b = append(b, p.IDs.Map...)
-	b = append(b, " written-by "...)
-	b = append(b, p.IDs.By...)
+	b = appendWord(append(b, "\nids"...), p.IDs.Map)
+	b = appendWord(append(b, " written-by"...), string(p.IDs.By))
 	b = append(b, " cloned-as "...)
 	b = appendPair(b, p.IDs.CloneUID, p.IDs.CloneGID)
 	b = appendMap(append(b, "\n  uid"...), p.IDs.UID)
 	b = appendMap(append(b, "\n  gid"...), p.IDs.GID)
-	b = append(b, "\nstdio "...)
-	b = append(b, p.Stdio...)
+	b = appendWord(append(b, "\nstdio"...), string(p.Stdio))
 	b = append(b, '\n')
 	var stage Stage
 	for i := range p.Ops {
@@ -45,12 +44,12 @@ func (p *Plan) AppendText(b []byte) []byte {
 		b = append(b, '\n')
 	}
 	for _, l := range p.Limits {
-		b = append(b, "limit "...)
-		b = append(append(append(append(append(b, l.Name...), ' '), l.Value...), " by "...), l.Mechanism...)
-		b = append(b, '\n')
+		b = appendWord(append(b, "limit"...), l.Name)
+		b = appendWord(b, l.Value)
+		b = append(appendWord(append(b, " by"...), l.Mechanism), '\n')
 	}
 	for _, n := range p.Notes {
-		b = append(append(append(b, "note "...), n...), '\n')
+		b = append(appendProse(append(b, "note "...), n), '\n')
 	}
 	return b
 }
@@ -93,7 +92,7 @@ func (op *Op) AppendText(b []byte) []byte {
 		b = append(append(b, " mode 0"...), strconv.FormatUint(uint64(op.Mode), 8)...)
 	}
 	if op.CharDevice != 0 {
-		b = append(append(b, " char "...), strconv.FormatUint(op.CharDevice>>8&0xfff, 10)...)
+		b = append(append(b, " char "...), strconv.FormatUint(op.CharDevice>>8, 10)...)
 		b = append(append(b, ':'), strconv.FormatUint(op.CharDevice&0xff, 10)...)
 	}
 	if op.Flags != 0 {
@@ -124,9 +123,23 @@ func (fl Flags) String() string {
 	return strings.Join(names, ",")
 }
 
-// appendWord appends a space and s, quoted where it is not plain.
+// appendProse appends a sentence, quoted where it holds what does not print.
+func appendProse(b []byte, s string) []byte {
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return strconv.AppendQuote(b, s)
+		}
+	}
+	return append(b, s...)
+}
+
+// appendWord appends a space and s, quoted where it is not plain, or could be
+// taken for a word of the text form's own.
 func appendWord(b []byte, s string) []byte {
 	b = append(b, ' ')
+	if s == "from" || s == "write" {
+		return strconv.AppendQuote(b, s)
+	}
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
 			return strconv.AppendQuoteToASCII(b, s)
