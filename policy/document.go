@@ -84,7 +84,9 @@ func readDocument(fsys fs.FS, file string, d *document, trusted bool) *Fault {
 		var syntax toml.ParseError
 		if errors.As(err, &syntax) {
 			// Position.Line is that of the next line when the error is a newline.
-			line := 1 + strings.Count(d.text[:min(syntax.Position.Start, len(d.text))], "\n")
+			// Start can lie before the text, too: so far back does the lexer go.
+			start := max(0, min(syntax.Position.Start, len(d.text)))
+			line := 1 + strings.Count(d.text[:start], "\n")
 			return d.fault(line, "it is not TOML: "+syntax.Message, err)
 		}
 		return d.fault(0, "it is not TOML: "+err.Error(), err)
