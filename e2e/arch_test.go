@@ -295,7 +295,7 @@ func TestNothingUnfinished(t *testing.T) {
 				}
 			}
 			if f.isTest() && f.dir() != "sandbox/sandboxtest" && strings.Contains(line, "t.Sk"+"ip") {
-				t.Errorf("%s:%d: a skip that is not sandboxtest.Need can neither be listed nor revoked", f.path, number+1)
+				t.Errorf("%s:%d: a skip that is not sandboxtest.Need or Lacks can neither be listed nor revoked", f.path, number+1)
 			}
 		}
 	}

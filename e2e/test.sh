@@ -66,6 +66,9 @@ leaks() {
 }
 
 "$GO" run ./e2e/leakcheck before "$dir/before.json" || exit 1
+echo
+echo "== what brig finds here"
+bin/brig doctor --json || true
 stage lint make --no-print-directory lint
 stage fuzz fuzz
 stage user tests_as_user

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +35,10 @@ var features = sync.OnceValue(func() map[string]func() error {
 		"cgroupv2":     needCgroup2,
 		"tty":          needTTY,
 		"modules":      needModules,
+		"dev-full":     needFull,
+		"amd64":        needAMD64,
 	}
-	for _, tool := range []string{"bwrap", "nsjail", "firejail", "runc", "gcc", "g++", "go", "aarch64-linux-gnu-gcc", "strace", "sudo"} {
+	for _, tool := range []string{"bwrap", "nsjail", "firejail", "runc", "gcc", "g++", "go", "aarch64-linux-gnu-gcc", "strace", "sudo", "unshare"} {
 		table[tool] = func() error {
 			_, err := exec.LookPath(tool)
 			return err
@@ -182,6 +185,22 @@ func needModules() error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		first, _, _ := strings.Cut(string(bytes.TrimSpace(out)), "\n")
 		return fmt.Errorf("go list: %w: %s", err, first)
+	}
+	return nil
+}
+
+// needFull wants the device that is always full.
+func needFull() error {
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func needAMD64() error {
+	if runtime.GOARCH != "amd64" {
+		return errors.New("this is " + runtime.GOARCH)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestLeaksFindsDescriptorAndPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.CreateTemp("", "brig-left-")
+	f, err := os.CreateTemp(os.TempDir(), "brig-left-")
 	if err != nil {
 		t.Fatal(err)
 	}

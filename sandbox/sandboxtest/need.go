@@ -41,12 +41,23 @@ func Need(t testing.TB, features ...string) {
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, ErrUnknownFeature) || Required(feature) {
+		if errors.Is(err, ErrUnknownFeature) {
 			t.Fatalf("needs %s: %v", feature, err)
 		}
-		RecordSkip(t.Name(), feature, err)
-		t.Skipf("needs %s: %v", feature, err)
+		Lacks(t, feature, err)
 	}
+}
+
+// Lacks skips the test for something that Has does not know: a test that has
+// found out by itself what is missing says so here. Like Need it fails the test
+// where RequireVariable names what is missing, and the skip is listed.
+func Lacks(t testing.TB, what string, reason error) {
+	t.Helper()
+	if Required(what) {
+		t.Fatalf("needs %s: %v", what, reason)
+	}
+	RecordSkip(t.Name(), what, reason)
+	t.Skipf("needs %s: %v", what, reason)
 }
 
 // Has reports whether the host has a feature: nil, or the reason why not.

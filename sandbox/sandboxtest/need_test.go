@@ -74,6 +74,23 @@ func TestNeed(t *testing.T) {
 	}
 }
 
+func TestLacks(t *testing.T) {
+	t.Setenv(SkipsVariable, filepath.Join(t.TempDir(), "skips"))
+	lack := func() (r recorder) {
+		defer func() { _ = recover() }()
+		Lacks(&r, "luck", errors.New("no clover"))
+		return r
+	}
+	t.Setenv(RequireVariable, "")
+	if r := lack(); r.skipped == "" || r.failed != "" {
+		t.Errorf("skipped %q, failed %q; want a skip", r.skipped, r.failed)
+	}
+	t.Setenv(RequireVariable, "luck")
+	if r := lack(); r.failed == "" || r.skipped != "" {
+		t.Errorf("when required: skipped %q, failed %q; want a failure", r.skipped, r.failed)
+	}
+}
+
 func TestNeedRefusesUnknownFeature(t *testing.T) {
 	t.Setenv(RequireVariable, "")
 	if err := Has("levitation"); !errors.Is(err, ErrUnknownFeature) {
