@@ -270,16 +270,13 @@ func (d *decoder) variables(k *key, raw any, at string, dst *map[string]string) 
 // wrongType says what a value is and what it should be.
 func wrongType(k *key, raw any) string {
 	problem := fmt.Sprintf("%s is not accepted; write %s", describe(raw), k.accepts())
-	if n, ok := raw.(int64); ok && n >= 0 {
-		switch k.kind {
-		case kindSize:
-			if !k.inRange(n) {
-				break
-			}
-			problem += fmt.Sprintf("; did you mean %q?", Size(n).String())
-		case kindDuration:
-			problem += fmt.Sprintf("; did you mean \"%ds\"?", n)
-		}
+	n, ok := raw.(int64)
+	switch {
+	case !ok || n < 0:
+	case k.kind == kindSize && k.inRange(n):
+		problem += fmt.Sprintf("; did you mean %q?", Size(n).String())
+	case k.kind == kindDuration:
+		problem += fmt.Sprintf("; did you mean \"%ds\"?", n)
 	}
 	return problem
 }

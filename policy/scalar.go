@@ -22,20 +22,15 @@ func (k *key) inRange(n int64) bool { return n >= k.min && n <= k.max }
 // setInt stores a TOML integer and says what is wrong with it, or "".
 func (k *key) setInt(n int64, dst any) string {
 	shown := "the number " + strconv.FormatInt(n, 10)
-	switch k.kind {
-	case kindCPUs:
+	if k.kind == kindCPUs {
 		return k.setCPUs(float64(n), strconv.FormatInt(n, 10), dst)
-	case kindWord:
-		if n < 0 {
-			return k.refuse(shown, "")
-		}
-		*dst.(*uint64) = uint64(n)
-		return ""
 	}
-	if !k.inRange(n) {
+	if k.kind == kindWord && n < 0 || k.kind != kindWord && !k.inRange(n) {
 		return k.refuse(shown, "")
 	}
 	switch v := dst.(type) {
+	case *uint64:
+		*v = uint64(n)
 	case *int:
 		*v = int(n)
 	case *uint:

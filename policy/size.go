@@ -144,10 +144,10 @@ func unitError(unit string) error {
 // String writes the size with the largest binary unit that divides it, as
 // ParseSize reads it.
 func (s Size) String() string {
-	switch {
-	case s == Unlimited:
+	switch s {
+	case Unlimited:
 		return "unlimited"
-	case s == 0:
+	case 0:
 		return "0"
 	}
 	for _, u := range sizeUnits {
