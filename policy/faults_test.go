@@ -140,6 +140,12 @@ func TestFaults(t *testing.T) {
 		{"table as a value", `limits = 3`, []string{`2: limits: the number 3 is not accepted; write a table`}},
 		{"mount as a table", "[filesystem.mount]\ntarget = \"/x\"", []string{`2: filesystem.mount: a table is not accepted; write an array of tables`}},
 		{"memory_low", "[limits]\nmemory_low = \"2GiB\"", []string{`3: limits.memory_low: limits.memory_low = 2GiB is above limits.memory = 1GiB`}},
+		{"memory_low beside a memory that is wrong", "[limits]\nmemory_low = \"2GiB\"\nmemory = \"4\"", []string{
+			`4: limits.memory: "4" is not accepted: a unit is missing (did you mean "4B"?); write a size from 1MiB to 1024TiB ` + size + `"256MiB", or "unlimited"`,
+		}},
+		{"unknown system call", `seccomp.deny = ["bind", "sokcet"]`, []string{`2: seccomp.deny: "sokcet" is not a system call: did you mean "socket"?`}},
+		{"denial without effect", "[[seccomp.rule]]\nnames = [\"personality\"]\naction = \"allow\"\nargs = [{ index = 0, op = \"eq\", value = 0 }]\n[seccomp]\ndeny = [\"personality\"]", []string{`2: seccomp.rule[0]: "personality" cannot take effect: deny[0] denies it, and deny goes before rules`}},
+		{"unknown errno", `seccomp.on_deny = "EWHAT"`, []string{`2: seccomp.on_deny: "EWHAT" is neither an errno name (such as "EPERM") nor "kill"`}},
 		{"memory_high", "[limits]\nmemory_high = \"1GiB\"\nmemory = \"512MiB\"", []string{`3: limits.memory_high: limits.memory_high = 1GiB is above limits.memory = 512MiB`}},
 		{"escape sequences stay inside", `description = "\u001b[31m"`, []string{`2: description: "\x1b[31m": it holds a control character`}},
 		{"and in keys", `"\u001b[31m" = 1`, []string{

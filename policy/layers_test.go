@@ -118,7 +118,7 @@ optional = true
 capabilities = ["CAP_CHOWN"]
 [seccomp]
 allow = ["@keyring"]
-deny = ["socket", "bind"]
+deny = ["bind"]
 [[seccomp.rule]]
 names = ["personality"]
 action = "ENOSYS"

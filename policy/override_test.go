@@ -174,6 +174,20 @@ func TestOverrideFaults(t *testing.T) {
 	}
 }
 
+// TestOriginOfInherited: a variable that is no longer set has no origin either.
+func TestOriginOfInherited(t *testing.T) {
+	_, o, err := load("version = 1\nenvironment.set.B = \"1\"\n", policy.SetVariable("B", "-e"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := o.Of("environment.set.B").String(); got != "default" {
+		t.Errorf("environment.set.B comes from %s", got)
+	}
+	if got := o.Of("environment.inherit").String(); got != "-e" {
+		t.Errorf("environment.inherit comes from %s", got)
+	}
+}
+
 func TestParseVolume(t *testing.T) {
 	got, err := policy.ParseVolume("./a/../b:/c", "/d")
 	if want := (policy.Mount{Type: policy.Bind, Source: "/d/b", Target: "/c", Access: policy.ReadWrite}); err != nil || got != want {

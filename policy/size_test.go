@@ -28,6 +28,7 @@ func TestParseSize(t *testing.T) {
 		{in: "9223372036854775807B", policy: 1<<63 - 1, docker: 1<<63 - 1},
 		{in: "9223372036854775808B", perr: "it is more than 2^63 bytes", dockErr: "it is more than 2^63 bytes"},
 		{in: "8388608TiB", perr: "it is more than 2^63 bytes", dockErr: "it is more than 2^63 bytes"},
+		{in: "16777216TiB", perr: "it is more than 2^63 bytes", dockErr: "it is more than 2^63 bytes"},
 		{in: "8388607TiB", policy: 8388607 << 40, docker: 8388607 << 40},
 		{in: "64", perr: `a unit is missing (did you mean "64B"?)`, docker: 64},
 		{in: "64b", perr: `"b" is not a unit (did you mean "B"?)`, docker: 64},
