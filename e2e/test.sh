@@ -7,8 +7,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-FUZZTIME=${FUZZTIME:-60s}
-GO=${GO:-go}
+export FUZZTIME=${FUZZTIME:-60s}
+export GO=${GO:-go}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/brig-test.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 chmod 755 "$dir"
@@ -56,9 +56,7 @@ fuzz() {
 		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
 			printf '%s %s\n' "$(dirname "$file")" "$target"
 		done
-	done | xargs -r -P "$(nproc)" -L 1 bash -c \
-		'"'"$GO"'" test -run=NONE -fuzz="^$2\$" -fuzztime="$FUZZTIME" -parallel=1 "$1" >"'"$dir"'/fuzz.$2" 2>&1
-		 code=$?; sed "s/^/$2: /" "'"$dir"'/fuzz.$2" | tail -n 3; [[ $code -eq 0 ]] || { cat "'"$dir"'/fuzz.$2"; exit 1; }' fuzz
+	done | xargs -r -P "$(nproc)" -L 1 bash -c 'e2e/fuzz.sh "$1" "$2" "$FUZZTIME"' fuzz
 }
 
 leaks() {
