@@ -34,6 +34,9 @@ type Evidence struct {
 	CPU    Overrun // nanoseconds of user + system time
 	Wall   Overrun // nanoseconds
 	Output Overrun // bytes of stdout + stderr together
+	// Scratch counts only where the supervisor holds it: on a tmpfs the job's
+	// own writes fail instead.
+	Scratch Overrun // bytes
 	// PIDs counts refused forks, not processes: Over means that a kernel
 	// counter (pids.events) moved. Without a counter it stays zero, and the
 	// receipt says "unknown".

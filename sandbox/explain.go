@@ -19,23 +19,15 @@ func explainStart(err error, host *probe.Host) error {
 	if errors.As(err, &problem) {
 		return &Error{Code: CodeIDs, Message: SafeText(problem.Cause), Fix: problem.Fix, Cause: err}
 	}
-	var errno unix.Errno
-	if errors.Is(err, launch.ErrClone) && errors.As(err, &errno) {
-		facts, ferr := userns.ReadFacts(nil)
-		if ferr == nil {
-			facts.Step, facts.Errno = userns.StepClone, errno
-			if p := userns.Diagnose(facts); p != nil {
-				return &Error{Code: CodeHost, Message: SafeText(p.Cause), Fix: p.Fix, Cause: err}
-			}
-		}
+	if cause, fix, ok := probe.Explain(err, host); ok {
+		return &Error{Code: CodeHost, Message: SafeText(cause), Fix: fix, Cause: err}
 	}
-	_ = host
 	return &Error{Code: CodeLaunch, Message: "the sandbox could not be started: " + SafeText(err.Error()), Fix: "see brig doctor", Cause: err}
 }
 
 // explainFailure turns a failed op into the sentence for the result, with the
 // user's own path, and into the exit code's kind.
-func explainFailure(err error, s *Sandbox) Failure {
+func explainFailure(err error, s *attempt) Failure {
 	var step *launch.StepError
 	if !errors.As(err, &step) {
 		return Failure{BrigFailed, SafeText(err.Error())}
@@ -52,7 +44,7 @@ func explainFailure(err error, s *Sandbox) Failure {
 
 // explainExec tells the ways apart in which a command does not start, with the
 // exit codes of docker and env.
-func explainExec(step *launch.StepError, s *Sandbox) Failure {
+func explainExec(step *launch.StepError, s *attempt) Failure {
 	name := SafeText(clip(s.spec.Args[0]))
 	switch step.Errno {
 	case unix.ENOENT, unix.ENOTDIR:
@@ -77,10 +69,10 @@ func explainExec(step *launch.StepError, s *Sandbox) Failure {
 	}
 }
 
-func (s *Sandbox) workdir() string { return SafeText(s.res.Plan.Find(plan.Chdir).Target) }
+func (s *attempt) workdir() string { return SafeText(s.res.Plan.Find(plan.Chdir).Target) }
 
 // sourceOf is the caller's path behind an op's handle.
-func (s *Sandbox) sourceOf(handle int) string {
+func (s *attempt) sourceOf(handle int) string {
 	for i := range s.res.Plan.Ops {
 		if op := &s.res.Plan.Ops[i]; op.Kind == plan.Open && op.Handle == handle {
 			return SafeText(op.Source)
@@ -90,7 +82,7 @@ func (s *Sandbox) sourceOf(handle int) string {
 }
 
 // stepText is the sentence about a failed op, and what the user can do.
-func stepText(step *launch.StepError, s *Sandbox) (text, hint string) {
+func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 	op, errno := &step.Op, step.Errno
 	target, source := SafeText(op.Target), SafeText(op.Source)
 	switch op.Kind {

@@ -20,7 +20,7 @@ const (
 	OutcomeWallLimit     Outcome = "wall_limit"     // more real time than allowed
 	OutcomeOutputLimit   Outcome = "output_limit"   // more output than allowed
 	OutcomeProcessLimit  Outcome = "process_limit"  // forks were refused, and the job failed
-	OutcomeFileLimit     Outcome = "file_limit"     // ended by SIGXFSZ under RLIMIT_FSIZE
+	OutcomeFileLimit     Outcome = "file_limit"     // ended by SIGXFSZ under RLIMIT_FSIZE, or more than the scratch may hold
 	OutcomeSyscallDenied Outcome = "syscall_denied" // ended by the seccomp filter
 	OutcomeSignal        Outcome = "signal"         // ended by some other signal
 	OutcomeExit          Outcome = "exit"           // exited with a code other than 0
@@ -92,8 +92,13 @@ func verdicts() []verdict {
 			// wait status tells no sender: a job can raise SIGXFSZ itself, and
 			// says by that nothing about anybody but itself.
 			OutcomeFileLimit, "a particular meaning of one signal",
-			func(e Evidence) bool { return e.FileSizeRlimit >= 0 && endedBy(e, unix.SIGXFSZ) },
+			func(e Evidence) bool {
+				return e.Scratch.Over || e.FileSizeRlimit >= 0 && endedBy(e, unix.SIGXFSZ)
+			},
 			func(e Evidence) string {
+				if e.Scratch.Over {
+					return overText("scratch", e.Scratch, bytesText)
+				}
 				return "file size limit of " + bytesText(int64(e.FileSizeRlimit)) + " exceeded (SIGXFSZ)"
 			},
 		},

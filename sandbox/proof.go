@@ -111,6 +111,9 @@ func (v *supervisor) receipts(p proof, seen *pollerSeen, r *Result) []Receipt {
 			}
 		case "scratch":
 			rc.Peak, rc.ReadBack = p.scratchUse, p.readBack["scratch"]
+			if v.upper != nil {
+				rc.Peak, rc.Hit = max(rc.Peak, v.upperPeak), hit(e.Scratch.Over)
+			}
 		case "scratch_inodes":
 			rc.Peak, rc.ReadBack = p.inodesUse, p.readBack["scratch_inodes"]
 		case "file_size":

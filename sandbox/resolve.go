@@ -47,6 +47,7 @@ type resolver struct {
 	handles int
 	workdir string
 	pinned  bool // to some CPUs, by affinity
+	upper   int  // handle of the directory for overlays' uppers; 0 for the scratch
 }
 
 // Resolve turns a spec and the facts about a host into a plan, or says what is
@@ -189,6 +190,9 @@ func (r *resolver) assemble() {
 	initID := r.setupIDs(add)
 	l := &r.p.Limits
 	add(plan.Op{Kind: plan.Scratch, Size: int64(l.Scratch), Inodes: int64(l.ScratchInodes), Mode: 0o755})
+	if r.upper != 0 {
+		add(plan.Op{Kind: plan.Upper, Handle: r.upper})
+	}
 	add(r.tree...)
 	add(r.root)
 	add(r.mounts...)

@@ -52,6 +52,8 @@ func (r *resolver) noSubIDs() (cause, fix string) {
 		return h.SubIDsProblem, "give the user a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 " + SafeText(h.User)
 	case h.ToolsProblem != "" && h.UID != 0:
 		return h.ToolsProblem, "install the package uidmap (on Fedora shadow-utils), or use --userns single"
+	case !h.IDMaps.OK && h.UID != 0:
+		return h.IDMaps.Cause, h.IDMaps.Fix
 	}
 	return "", ""
 }

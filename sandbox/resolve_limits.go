@@ -219,6 +219,14 @@ func (r *resolver) limitScratch() error {
 			r.unlimited(s.name)
 			continue
 		}
+		if r.upper != 0 && s.name == "scratch" {
+			// The tmpfs holds it for all but the overlays.
+			err := r.supervised(LimitPlan{Limit: s.name, Asked: s.asked, Mechanism: "tmpfs+poll", Written: strconv.FormatInt(s.value, 10), Holes: upperHoles()})
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		r.limit(LimitPlan{Limit: s.name, Asked: s.asked, Mechanism: "tmpfs", EnforcedBy: ByKernel, Written: strconv.FormatInt(s.value, 10)})
 	}
 	if l.Output == policy.Unlimited {

@@ -248,6 +248,10 @@ func (r *resolver) checkLower(dir string) error {
 	if m := mountBelow(r.host.Mounts, dir); m != nil {
 		return lowerHasMount(dir, m)
 	}
+	if r.upper == 0 && !r.host.TmpfsXattr.OK {
+		r.upper = r.openSource(r.host.Upper, probe.File{}, plan.NoSuid|plan.NoDev)
+		r.note("what the job changes lies in a directory while it runs: %s", r.host.TmpfsXattr.Cause)
+	}
 	return nil
 }
 

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/brig-sandbox/brig/policy"
-	"github.com/brig-sandbox/brig/policy/seccomp"
 	"github.com/brig-sandbox/brig/sandbox/launch"
-	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/probe"
 	"github.com/brig-sandbox/brig/userns"
 )
@@ -28,7 +26,7 @@ func Run(ctx context.Context, spec *Spec) (*Result, error) {
 	if err != nil {
 		return Failed(err), err
 	}
-	s.sup.run(ctx)
+	s.live(ctx)
 	return s.Wait()
 }
 
@@ -39,17 +37,27 @@ func (c *Cancelled) Error() string { return "cancelled by " + signalName(c.Signa
 
 // Sandbox is a job that has been started.
 type Sandbox struct {
+	spec *Spec
+	done chan struct{}
+
+	mu sync.Mutex // attempt, for those who do not run it
+	*attempt
+}
+
+// attempt is one sandbox for the job. There is a second one only where the
+// first showed, before the job ran, that a fact about the host was wrong.
+type attempt struct {
 	spec  *Spec
 	host  *probe.Host
 	res   *Resolution
 	lease *userns.Lease
+	upper *upperDir // nil where the scratch holds all uppers
 	box   *launch.Sandbox
 	io    *stdio
 	term  *terminal // nil without one
 	packs []*launch.Pack
 	sup   *supervisor
-	done  chan struct{}
-	// Of the supervisor until done is closed.
+
 	result *Result
 	err    error
 }
@@ -61,24 +69,87 @@ func Start(ctx context.Context, spec *Spec) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	go s.sup.run(ctx)
+	go s.live(ctx)
 	return s, nil
 }
 
-// begin starts the sandbox; somebody must run its supervisor then.
+// begin starts the sandbox; somebody must call live then.
 func begin(ctx context.Context, spec *Spec) (*Sandbox, error) {
 	host, lease, err := look(spec.Question())
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(ctx, spec, host, lease)
+	a, err := start(ctx, spec, host, lease)
+	if err != nil && ctx.Err() == nil {
+		if again := lookAgain(ctx, err, host, spec); again != nil {
+			a, err = start(ctx, spec, again, lease)
+		}
+	}
 	if err != nil {
 		if lease != nil {
 			lease.Close()
 		}
 		return nil, err
 	}
-	return s, nil
+	return &Sandbox{spec: spec, attempt: a, done: make(chan struct{})}, nil
+}
+
+// lookAgain finds out by trying whether what was presumed of the host, or found
+// on it earlier, is the reason for the error. It returns nil when nothing
+// differs.
+func lookAgain(ctx context.Context, err error, host *probe.Host, spec *Spec) *probe.Host {
+	again, aerr := probe.Again(ctx, err, host, spec.Question())
+	var refused *Error
+	if again == nil && host.Cached && errors.As(err, &refused) && (refused.Code == CodeHost || refused.Code == CodeIDs) {
+		if again, aerr = probe.Try(ctx, spec.Question()); again != nil && host.UID == 0 {
+			again.SubIDs, again.SubIDsProblem = host.SubIDs, host.SubIDsProblem
+		}
+	}
+	if aerr != nil || again == nil {
+		return nil
+	}
+	again.Rotation = host.Rotation
+	return again
+}
+
+// live is the life of the sandbox, until its result is there.
+func (s *Sandbox) live(ctx context.Context) {
+	defer close(s.done)
+	s.sup.run(ctx)
+	var step *launch.StepError
+	if s.sup.began || !errors.As(s.err, &step) || ctx.Err() != nil {
+		return
+	}
+	// Nothing of the job has run, and nothing of its input is taken.
+	again := lookAgain(ctx, s.err, s.host, s.spec)
+	if again == nil {
+		return
+	}
+	a, err := s.retry(ctx, again)
+	if err != nil {
+		s.err, s.result = err, Failed(err)
+		return
+	}
+	s.mu.Lock()
+	s.attempt = a
+	s.mu.Unlock()
+	s.sup.run(ctx)
+}
+
+func (s *Sandbox) retry(ctx context.Context, host *probe.Host) (*attempt, error) {
+	var lease *userns.Lease
+	if host.UID == 0 {
+		var err error
+		if lease, err = leaseRange(); err != nil {
+			return nil, err
+		}
+		host.SubIDs = lease.SubIDs()
+	}
+	a, err := start(ctx, s.spec, host, lease)
+	if err != nil && lease != nil {
+		lease.Close()
+	}
+	return a, err
 }
 
 // Prepare resolves a spec on this host without running anything: what `brig
@@ -108,156 +179,25 @@ func look(q probe.Question) (*probe.Host, *userns.Lease, error) {
 	if !root {
 		return host, nil, nil
 	}
-	lease, err := userns.AllocateRange(userns.AllocateOptions{})
+	lease, err := leaseRange()
 	if err != nil {
-		var p *userns.Problem
-		if errors.As(err, &p) {
-			return nil, nil, &Error{Code: CodeIDs, Message: p.Cause, Fix: p.Fix, Cause: err}
-		}
-		return nil, nil, fmt.Errorf("setting a range of ids aside: %w", err)
+		return nil, nil, err
 	}
 	host.SubIDs = lease.SubIDs()
 	return host, lease, nil
 }
 
-func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease) (*Sandbox, error) {
-	res, err := Resolve(spec, host)
+// leaseRange sets a range of ids aside that nobody on this host has.
+func leaseRange() (*userns.Lease, error) {
+	lease, err := userns.AllocateRange(userns.AllocateOptions{})
+	var p *userns.Problem
+	if errors.As(err, &p) {
+		return nil, &Error{Code: CodeIDs, Message: p.Cause, Fix: p.Fix, Cause: err}
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("setting a range of ids aside: %w", err)
 	}
-	s := &Sandbox{spec: spec, host: host, res: res, lease: lease, done: make(chan struct{})}
-	filters, err := s.filters(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.readPacks(); err != nil {
-		s.closePacks()
-		return nil, err
-	}
-	defer s.closePacks()
-	s.sup = newSupervisor(s)
-	if err := s.openStdio(); err != nil {
-		return nil, err
-	}
-	if err := s.launch(ctx, filters); err != nil {
-		s.io.close()
-		return nil, err
-	}
-	return s, nil
-}
-
-// filters are the job's seccomp programs.
-func (s *Sandbox) filters(ctx context.Context) ([][]byte, error) {
-	if s.res.FilterKey == "" {
-		return nil, nil
-	}
-	loader := seccomp.Loader{Shipped: s.spec.Filter, Cache: seccomp.CacheDir()}
-	l, err := loader.Load(ctx, s.res.Filter, s.res.FilterOptions, s.host.Arch)
-	if err != nil {
-		fix := "check the [seccomp] table: brig policy check"
-		if errors.Is(err, seccomp.ErrNoCompiler) {
-			fix = "install brig-filterc beside brig, or use a shipped policy's [seccomp] table unchanged"
-		}
-		return nil, &Error{Code: CodeFilter, Message: "the seccomp filter cannot be had: " + SafeText(err.Error()), Fix: fix, Cause: err}
-	}
-	var list [][]byte
-	for _, f := range l.Program.Filters {
-		list = append(list, seccomp.AppendInsns(nil, f))
-	}
-	return list, nil
-}
-
-// readPacks reads what the plan copies in.
-func (s *Sandbox) readPacks() error {
-	left := int64(s.spec.Policy.Limits.Scratch)
-	for i := range s.res.Plan.Ops {
-		op := &s.res.Plan.Ops[i]
-		if op.Kind != plan.Copy {
-			continue
-		}
-		p, err := launch.ReadPack(op.Source, left)
-		if err != nil {
-			return &Error{Code: CodeSource, Message: SafeText(err.Error()), Cause: err}
-		}
-		if left >= 0 {
-			left -= p.Size()
-		}
-		s.packs = append(s.packs, p)
-	}
-	return nil
-}
-
-func (s *Sandbox) closePacks() {
-	for _, p := range s.packs {
-		p.Close()
-	}
-	s.packs = nil
-}
-
-func (s *Sandbox) openStdio() error {
-	limit := Unknown
-	if n := s.spec.Policy.Limits.Output; n != policy.Unlimited {
-		limit = Amount(n)
-	}
-	in, out, errs := s.spec.Stdin, s.spec.Stdout, s.spec.Stderr
-	var err error
-	if s.spec.Terminal != nil {
-		to, ok := out.(*os.File)
-		if !ok {
-			to = s.spec.Terminal
-		}
-		if s.term, err = openTerminal(s.spec.Terminal, to); err != nil {
-			return &Error{Code: CodeStdio, Message: err.Error(), Cause: err}
-		}
-		in, out, errs = nil, nil, nil
-	}
-	s.io, err = openStdio(in, out, errs, limit, s.sup.outputOver)
-	if err != nil {
-		return &Error{Code: CodeStdio, Message: err.Error(), Cause: err}
-	}
-	return nil
-}
-
-// launch starts the plan. The job's ends of the pipes are closed here whatever
-// happens, since until then no end of file is seen.
-func (s *Sandbox) launch(ctx context.Context, filters [][]byte) error {
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("opening the null device: %w", err)
-	}
-	defer null.Close()
-	cfg := &launch.Config{
-		Plan: s.res.Plan, Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
-		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) },
-	}
-	for i, end := range s.io.jobEnds {
-		cfg.Stdio[i] = uintptr(end)
-		if end < 0 {
-			cfg.Stdio[i] = null.Fd()
-		}
-	}
-	s.box, err = launch.Start(cfg)
-	s.io.closeJobEnds()
-	if err != nil {
-		return explainStart(err, s.host)
-	}
-	return nil
-}
-
-func (s *Sandbox) writeMaps(ctx context.Context, pid int) error {
-	ids := userns.IDs{UID: usernsMap(s.res.Plan.IDs.UID), GID: usernsMap(s.res.Plan.IDs.GID)}
-	if s.res.Plan.IDs.By == plan.ByParent {
-		return userns.WriteMapsDirect(pid, ids)
-	}
-	return userns.WriteMaps(ctx, pid, ids, s.host.Tools)
-}
-
-func usernsMap(list []plan.Mapping) userns.Map {
-	m := make(userns.Map, len(list))
-	for i, e := range list {
-		m[i] = userns.Mapping{Inside: e.Inside, Outside: e.Outside, Count: e.Count}
-	}
-	return m
+	return lease, nil
 }
 
 // Wait waits for the end and returns what Run returns.
@@ -268,8 +208,14 @@ func (s *Sandbox) Wait() (*Result, error) {
 
 // Kill ends the sandbox with everything in it; Wait then reports the outcome
 // "cancelled". It may be called at any time and more than once.
-func (s *Sandbox) Kill() { s.sup.cancel(0) }
+func (s *Sandbox) Kill() { s.current().cancel(0) }
 
 // Signal sends a signal to the job's first process. Before the job runs, and
 // after its end, it is an error that wraps os.ErrProcessDone.
-func (s *Sandbox) Signal(sig unix.Signal) error { return s.sup.signal(sig) }
+func (s *Sandbox) Signal(sig unix.Signal) error { return s.current().signal(sig) }
+
+func (s *Sandbox) current() *supervisor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sup
+}

@@ -23,7 +23,7 @@ import (
 //	deadline, poller ┤
 //	output cap       ┘
 type supervisor struct {
-	s       *Sandbox
+	s       *attempt
 	started time.Time
 
 	mu       sync.Mutex // evidence, job, ended
@@ -33,12 +33,16 @@ type supervisor struct {
 	draining bool     // but for output, when the job ended by itself
 
 	poller *poller
+	upper  *upperWatch
 	ready  map[string]*os.File
 	end    *launch.End
 	digest string
+	began  bool // the job's process was let go
+	// upperPeak is what the upper directory held at most.
+	upperPeak Amount
 }
 
-func newSupervisor(s *Sandbox) *supervisor {
+func newSupervisor(s *attempt) *supervisor {
 	return &supervisor{s: s, evidence: Evidence{FileSizeRlimit: Unknown}, ready: map[string]*os.File{}}
 }
 
@@ -89,7 +93,6 @@ func (v *supervisor) signal(sig unix.Signal) error {
 // run is the life of the sandbox, from its clone to its result.
 func (v *supervisor) run(ctx context.Context) {
 	s := v.s
-	defer close(s.done)
 	v.started = time.Now()
 	stop := context.AfterFunc(ctx, func() {
 		var c *Cancelled
@@ -100,9 +103,6 @@ func (v *supervisor) run(ctx context.Context) {
 		v.cancel(0)
 	})
 	defer stop()
-	if err := s.io.start(); err != nil {
-		v.over(func(e *Evidence) { e.Failure = Failure{BrigFailed, SafeText(err.Error())} })
-	}
 	var deadline *time.Timer
 	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited {
 		deadline = time.AfterFunc(time.Duration(d), func() {
@@ -157,13 +157,16 @@ func (v *supervisor) begin(files []*os.File) error {
 	if len(files) != len(names) {
 		return fmt.Errorf("init sent %d descriptors, not %d", len(files), len(names))
 	}
+	v.began = true
 	v.mu.Lock()
 	v.job = v.ready[launch.ReadyPidfd]
 	v.mu.Unlock()
-	if v.s.spec.Terminal != nil {
+	if v.s.term != nil {
 		if err := v.attach(v.ready[launch.ReadyMaster]); err != nil {
 			return err
 		}
+	} else if err := v.s.io.start(); err != nil {
+		return err
 	}
 	return v.watch()
 }
@@ -219,6 +222,11 @@ func (v *supervisor) watch() error {
 	if l.PIDs != policy.Unlimited {
 		conf.pids = Amount(l.PIDs)
 	}
+	if v.s.upper != nil {
+		v.upper = watchUpper(v.s.upper.path, int64(l.Scratch), func(o Overrun) {
+			v.over(func(e *Evidence) { e.Scratch = o })
+		})
+	}
 	var err error
 	v.poller, err = startPoller(conf)
 	return err
@@ -228,6 +236,9 @@ func (v *supervisor) watch() error {
 // that the kernel loses with the sandbox is read first.
 func (v *supervisor) finish(err error, wall time.Duration) {
 	s := v.s
+	if v.upper != nil {
+		v.upperPeak = Amount(v.upper.stop())
+	}
 	var seen *pollerSeen
 	if v.poller != nil {
 		got := v.poller.stop()
@@ -256,6 +267,11 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	v.mu.Unlock()
 	for _, f := range v.ready {
 		f.Close()
+	}
+	if s.upper != nil {
+		if err := s.upper.close(); err != nil && cerr == nil {
+			cerr = err
+		}
 	}
 	if s.lease != nil {
 		s.lease.Close()
@@ -335,7 +351,7 @@ func (v *supervisor) conclude(err, closeErr error, total launch.Usage, seen *pol
 // no failure.
 func (v *supervisor) killed() bool {
 	e := &v.evidence
-	return e.Cancelled || e.Memory.Over || e.CPU.Over || e.Wall.Over || e.Output.Over || e.Failure.Kind != NoFailure
+	return e.Cancelled || e.Memory.Over || e.CPU.Over || e.Wall.Over || e.Output.Over || e.Scratch.Over || e.Failure.Kind != NoFailure
 }
 
 // failure is the error that goes with a result whose outcome is brig's.

@@ -29,6 +29,8 @@ type lowering struct {
 	shm      cell         // its /proc/sysvipc/shm
 	master   cell         // its pseudo-terminal
 	slave    cell
+	uppers   cell // where overlays have their uppers, and the same as a path
+	upperDir string
 	layers   int // uppers made so far
 	jobPID   cell
 	packs    int // taken from Config.Packs
@@ -73,6 +75,8 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 		l.setIDs(op)
 	case plan.Scratch:
 		l.scratchMount(op)
+	case plan.Upper:
+		l.upper(op)
 	case plan.Mkdir:
 		l.mkdir(op)
 	case plan.Symlink:
@@ -88,7 +92,7 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.Bind:
 		l.attach(l.handles[op.Handle], op)
 	case plan.Overlay:
-		l.attach(l.overlay(op.Handle, "."), op)
+		l.attach(l.overlay(op.Handle, ".", true), op)
 	case plan.Tmpfs:
 		l.tmpfses[op.Target] = l.tmpfs(op)
 		l.attach(l.tmpfses[op.Target], op)
@@ -119,7 +123,7 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.InitDrop:
 		l.initDrop()
 	case plan.Ready:
-		l.ready(op)
+		return l.ready(op)
 	case plan.Release:
 		l.release()
 	case plan.Session:

@@ -37,25 +37,33 @@ const (
 
 // ready sends the descriptors the parent supervises with, then closes all that
 // init no longer needs.
-func (l *lowering) ready(op *plan.Op) {
+func (l *lowering) ready(op *plan.Op) error {
+	if len(op.Names) > maxDescriptors {
+		return fmt.Errorf("launch: %d descriptors to send, the kernel takes %d in one message: mount fewer tmpfs", len(op.Names), maxDescriptors)
+	}
 	var cells []cell
 	for _, name := range op.Names {
+		var c cell
 		switch name {
 		case ReadyProc:
-			cells = append(cells, l.proc)
+			c = l.proc
 		case ReadyScratch:
-			cells = append(cells, l.scratch)
+			c = l.scratch
 		case ReadyShm:
-			cells = append(cells, l.shm)
+			c = l.shm
 		case ReadyMaster:
-			cells = append(cells, l.master)
-		default:
-			if c, ok := l.tmpfses[strings.TrimPrefix(name, ReadyTmpfs)]; ok {
-				cells = append(cells, c)
-			}
+			c = l.master
 		case ReadyPidfd:
-			cells = append(cells, l.get(unix.SYS_PIDFD_OPEN, l.jobPID.val(), n(0)))
+			c = l.get(unix.SYS_PIDFD_OPEN, l.jobPID.val(), n(0))
+		default:
+			if target, ok := strings.CutPrefix(name, ReadyTmpfs); ok {
+				c = l.tmpfses[target]
+			}
 		}
+		if c == 0 {
+			return fmt.Errorf("launch: no descriptor %q to send", name)
+		}
+		cells = append(cells, c)
 	}
 	iov := l.words(l.str("R").v, 1)
 	msg := l.alloc(56)
@@ -77,6 +85,7 @@ func (l *lowering) ready(op *plan.Op) {
 	}
 	l.call(unix.SYS_SENDMSG, fd(channelFD), n(msg), n(unix.MSG_NOSIGNAL))
 	l.call(unix.SYS_CLOSE_RANGE, n(firstFreeFD), n(1<<32-1), n(0))
+	return nil
 }
 
 // release lets the job's process go on and makes init what it stays.

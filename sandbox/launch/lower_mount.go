@@ -127,12 +127,22 @@ func (l *lowering) scratchMount(op *plan.Op) {
 	l.scratch = l.tmpfs(op)
 	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	l.tree, l.treePath = l.scratch, attachPoint
+	l.uppers, l.upperDir = l.scratch, attachPoint
 	root := l.plan.Find(plan.Root)
 	if root.Flags.Has(plan.InScratch) || root.Flags.Has(plan.InSource) {
 		l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("root"), n(0o755))
 		l.tree = l.get(unix.SYS_OPENAT, l.scratch.val(), l.str("root"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
 		l.treePath += "/root"
 	}
+}
+
+// upper puts the uppers of overlays into a directory of the host, for kernels
+// on which a tmpfs cannot hold them. Mounted below the scratch it has a path
+// that only this mount namespace knows.
+func (l *lowering) upper(op *plan.Op) {
+	l.uppers, l.upperDir = l.handles[op.Handle], attachPoint+"/disk"
+	l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("disk"), n(0o700))
+	l.call(unix.SYS_MOVE_MOUNT, l.uppers.val(), l.str(""), fd(unix.AT_FDCWD), l.str(l.upperDir), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
 }
 
 // enterRoot makes the new root's mount and enters it, so that from here on "."
@@ -143,7 +153,7 @@ func (l *lowering) enterRoot(op *plan.Op) {
 	l.root = l.scratch
 	switch {
 	case op.Flags.Has(plan.InSource):
-		l.root = l.overlay(op.Handle, l.treePath+":.")
+		l.root = l.overlay(op.Handle, l.treePath+":.", false)
 	case op.Flags.Has(plan.InScratch):
 		l.root = l.get(unix.SYS_OPEN_TREE, l.tree.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
 	}
@@ -156,15 +166,20 @@ func (l *lowering) enterRoot(op *plan.Op) {
 // overlay makes a detached overlay over the handle, which becomes the current
 // directory so that no path of it need be named: lower says how the list of
 // lower layers is put together around ".". Each overlay has an upper and a
-// work directory of its own in the scratch.
-func (l *lowering) overlay(handle int, lower string) cell {
+// work directory of its own; with own the merged directory is the job's.
+func (l *lowering) overlay(handle int, lower string, own bool) cell {
 	l.layers++
 	upper, work := "upper"+strconv.Itoa(l.layers), "work"+strconv.Itoa(l.layers)
-	l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str(upper), n(0o755))
-	l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str(work), n(0o755))
+	l.call(unix.SYS_MKDIRAT, l.uppers.val(), l.str(upper), n(0o755))
+	l.call(unix.SYS_MKDIRAT, l.uppers.val(), l.str(work), n(0o755))
+	if own && l.plan.Find(plan.SetIDs) != nil {
+		// The upper's owner is the merged directory's.
+		job := l.plan.Find(plan.JobIDs)
+		l.call(unix.SYS_FCHOWNAT, l.uppers.val(), l.str(upper), n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
+	}
 	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
 	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV,
-		"lowerdir", lower, "upperdir", attachPoint+"/"+upper, "workdir", attachPoint+"/"+work, "userxattr", "")
+		"lowerdir", lower, "upperdir", l.upperDir+"/"+upper, "workdir", l.upperDir+"/"+work, "userxattr", "")
 	if l.root != 0 {
 		l.call(unix.SYS_FCHDIR, l.root.val())
 	}

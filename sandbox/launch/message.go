@@ -46,13 +46,17 @@ type Message struct {
 
 const reportSize = 456
 
+// maxDescriptors is how many descriptors one message may carry: the kernel's
+// SCM_MAX_FD.
+const maxDescriptors = 253
+
 // ErrInitGone says that init ended without a word: it was killed.
 var ErrInitGone = errors.New("the sandbox's init process ended without a report")
 
 // receive reads one message. It blocks. Descriptors arrive close-on-exec.
 func (s *Sandbox) receive() (Message, error) {
 	var buf [reportSize + 8]byte
-	var oob [128]byte
+	var oob [unix.SizeofCmsghdr + 4*maxDescriptors]byte
 	var nb, no, flags int
 	var err error
 	for {

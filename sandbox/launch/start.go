@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,9 @@ type Sandbox struct {
 	program  int
 	readBack map[int]uint64
 	release  chan struct{} // ends the thread that cloned, where it is one of its own
+
+	mu     sync.Mutex // pidfd: after Close its number may be another sandbox's
+	closed bool
 }
 
 // ErrStopped is what Receive returns when Config.StopAt was reached.
@@ -68,38 +72,48 @@ func Start(cfg *Config) (*Sandbox, error) {
 	}
 	defer unix.Close(image)
 	s := &Sandbox{plan: cfg.Plan, pidfd: -1, channel: -1}
-	if s.program, err = memfd("brig-program", unix.MFD_NOEXEC_SEAL); err != nil {
+	if err := s.start(cfg, image, func() error { return s.writeProgram(cfg) }); err != nil {
 		return nil, err
+	}
+	return s, nil
+}
+
+// start clones the process. The clone takes longer than the writing of the
+// program, which is done beside it.
+func (s *Sandbox) start(cfg *Config, image int, write func() error) error {
+	var err error
+	if s.program, err = memfd("brig-program", unix.MFD_NOEXEC_SEAL); err != nil {
+		return err
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		unix.Close(s.program)
-		return nil, fmt.Errorf("making the channel to init: %w", err)
+		return fmt.Errorf("making the channel to init: %w", err)
 	}
 	s.channel = pair[0]
-	// The clone takes longer than the lowering, which is done beside it.
-	lowered := make(chan error, 1)
-	go func() { lowered <- s.writeProgram(cfg) }()
+	written := make(chan error, 1)
+	go func() { written <- write() }()
 	if stopBeforeClone != "" {
-		<-lowered
+		<-written
 		os.Exit(0)
 	}
 	err = s.clone(image, pair[1], cfg)
 	unix.Close(pair[1])
-	lerr := <-lowered
+	werr := <-written
 	if err != nil {
 		unix.Close(s.channel)
 		unix.Close(s.program)
-		return nil, errors.Join(err, lerr)
+		s.endThread()
+		return errors.Join(err, werr)
 	}
-	if lerr == nil {
-		lerr = s.setGoing(cfg)
+	if werr == nil {
+		werr = s.setGoing(cfg)
 	}
-	if lerr != nil {
+	if werr != nil {
 		_, _ = s.Close()
-		return nil, lerr
+		return werr
 	}
-	return s, nil
+	return nil
 }
 
 // writeProgram lowers the plan into the memory file that init will map.
@@ -229,6 +243,14 @@ func (s *Sandbox) onLastingThread(uid, gid int, f func() error) error {
 	return <-done
 }
 
+// endThread lets go of the thread that was set aside, if one was.
+func (s *Sandbox) endThread() {
+	if s.release != nil {
+		close(s.release)
+		s.release = nil
+	}
+}
+
 // becomeOnThread gives up root on the current thread alone: the raw calls,
 // unlike those of package syscall, do not reach the process's other threads.
 func becomeOnThread(uid, gid int) error {
@@ -271,9 +293,14 @@ func (s *Sandbox) PID() int { return s.pid }
 // none.
 func (s *Sandbox) Receive() (Message, error) { return s.receive() }
 
-// Kill ends every process of the sandbox, now. It may be called at any time
-// before Close, from any goroutine, and more than once.
+// Kill ends every process of the sandbox, now. It may be called at any time,
+// from any goroutine, and more than once; after Close it does nothing.
 func (s *Sandbox) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	// Init's death is that of its PID namespace, see pid_namespaces(7).
 	_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
 }
@@ -290,12 +317,13 @@ func (s *Sandbox) Close() (Usage, error) {
 			break
 		}
 	}
+	s.mu.Lock()
+	s.closed = true
 	unix.Close(s.pidfd)
+	s.mu.Unlock()
 	unix.Close(s.channel)
 	unix.Close(s.program)
-	if s.release != nil {
-		close(s.release)
-	}
+	s.endThread()
 	if err != nil {
 		return Usage{}, fmt.Errorf("waiting for init: %w", err)
 	}

@@ -36,7 +36,7 @@ var ErrInvalid = errors.New("invalid plan")
 //     back, and the filter last, since it forbids most of the above.
 var rank = [kindEnd]int{
 	CloseDescriptors: 1, MapIDs: 2, CgroupNamespace: 3, PrivateMounts: 4, Open: 5, SetIDs: 6,
-	Scratch: 7, Mkdir: 8, Symlink: 8, File: 8, Root: 9,
+	Scratch: 7, Upper: 8, Mkdir: 8, Symlink: 8, File: 8, Root: 9,
 	Mountpoint: 10, Copy: 10, Bind: 10, Overlay: 10, Tmpfs: 10, Proc: 10, Devpts: 10,
 	Mask: 10, Protect: 10, Sysctl: 10, Hostname: 10, Loopback: 10, Affinity: 10, OOMScore: 10,
 	Pivot: 11, ReadOnlyRoot: 12, Fork: 13,
@@ -54,7 +54,7 @@ var required = []Kind{
 
 // single are the further ops that may come at most once.
 var single = []Kind{
-	CgroupNamespace, SetIDs, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
+	CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
 	ReadOnlyRoot, Landlock, Seccomp,
 }
 

@@ -23,6 +23,9 @@ const (
 	SetIDs
 	// Scratch mounts the size-limited tmpfs that holds all that is written.
 	Scratch
+	// Upper makes the directory behind Handle the place for the uppers of
+	// overlays, instead of the scratch.
+	Upper
 	// Mkdir makes the directory Target in the tree that becomes the root, or
 	// the layer right above the root's lower layer.
 	Mkdir
@@ -105,7 +108,7 @@ const (
 
 var kindNames = [kindEnd]string{
 	CloseDescriptors: "close-descriptors", MapIDs: "map-ids", CgroupNamespace: "cgroup-namespace",
-	PrivateMounts: "private-mounts", Open: "open", SetIDs: "set-ids", Scratch: "scratch",
+	PrivateMounts: "private-mounts", Open: "open", SetIDs: "set-ids", Scratch: "scratch", Upper: "upper",
 	Mkdir: "mkdir", Symlink: "symlink", File: "file", Root: "root", Mountpoint: "mountpoint", Copy: "copy", Bind: "bind", Overlay: "overlay",
 	Tmpfs: "tmpfs", Proc: "proc", Devpts: "devpts", Mask: "mask", Protect: "protect", Sysctl: "sysctl",
 	Hostname: "hostname", Loopback: "loopback", Affinity: "affinity", OOMScore: "oom-score",

@@ -62,6 +62,10 @@ type Host struct {
 	// Cgroups is how the host divides resources; only Try fills it in.
 	Cgroups *Cgroups `json:"cgroups,omitempty"`
 
+	// Upper is the directory set aside for what the job changes, where a tmpfs
+	// cannot hold it.
+	Upper string `json:"upper,omitempty"`
+
 	// Files are the paths a spec names, by path: what is there, seen without
 	// following a link at its end.
 	Files map[string]File `json:"files"`

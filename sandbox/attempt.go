@@ -1,0 +1,179 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/policy/seccomp"
+	"github.com/brig-sandbox/brig/sandbox/launch"
+	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/sandbox/probe"
+	"github.com/brig-sandbox/brig/userns"
+)
+
+// start starts the job on a host as the facts describe it.
+func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease) (*attempt, error) {
+	var upper *upperDir
+	if needsUpper(spec) && !host.TmpfsXattr.OK {
+		var err error
+		if upper, err = newUpperDir(spec.Policy.User.Map); err != nil {
+			return nil, errUpper(err)
+		}
+		host.Upper = upper.path
+	}
+	s, err := startOn(ctx, spec, host, lease, upper)
+	if err != nil && upper != nil {
+		_ = upper.close()
+	}
+	return s, err
+}
+
+// startOn starts the job on a host with the directory it may need.
+func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease, upper *upperDir) (*attempt, error) {
+	res, err := Resolve(spec, host)
+	if err != nil {
+		return nil, err
+	}
+	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper}
+	if upper != nil {
+		if err := upper.guard(&res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err != nil {
+			return nil, errUpper(err)
+		}
+		sweepUppers(ctx, s)
+	}
+	filters, err := s.filters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.readPacks(); err != nil {
+		s.closePacks()
+		return nil, err
+	}
+	defer s.closePacks()
+	s.sup = newSupervisor(s)
+	if err := s.openStdio(); err != nil {
+		return nil, err
+	}
+	if err := s.launch(ctx, filters); err != nil {
+		s.io.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// filters are the job's seccomp programs.
+func (s *attempt) filters(ctx context.Context) ([][]byte, error) {
+	if s.res.FilterKey == "" {
+		return nil, nil
+	}
+	loader := seccomp.Loader{Shipped: s.spec.Filter, Cache: seccomp.CacheDir()}
+	l, err := loader.Load(ctx, s.res.Filter, s.res.FilterOptions, s.host.Arch)
+	if err != nil {
+		fix := "check the [seccomp] table: brig policy check"
+		if errors.Is(err, seccomp.ErrNoCompiler) {
+			fix = "install brig-filterc beside brig, or use a shipped policy's [seccomp] table unchanged"
+		}
+		return nil, &Error{Code: CodeFilter, Message: "the seccomp filter cannot be had: " + SafeText(err.Error()), Fix: fix, Cause: err}
+	}
+	var list [][]byte
+	for _, f := range l.Program.Filters {
+		list = append(list, seccomp.AppendInsns(nil, f))
+	}
+	return list, nil
+}
+
+// readPacks reads what the plan copies in.
+func (s *attempt) readPacks() error {
+	left := int64(s.spec.Policy.Limits.Scratch)
+	for i := range s.res.Plan.Ops {
+		op := &s.res.Plan.Ops[i]
+		if op.Kind != plan.Copy {
+			continue
+		}
+		p, err := launch.ReadPack(op.Source, left)
+		if err != nil {
+			return &Error{Code: CodeSource, Message: SafeText(err.Error()), Cause: err}
+		}
+		if left >= 0 {
+			left -= p.Size()
+		}
+		s.packs = append(s.packs, p)
+	}
+	return nil
+}
+
+func (s *attempt) closePacks() {
+	for _, p := range s.packs {
+		p.Close()
+	}
+	s.packs = nil
+}
+
+func (s *attempt) openStdio() error {
+	limit := Unknown
+	if n := s.spec.Policy.Limits.Output; n != policy.Unlimited {
+		limit = Amount(n)
+	}
+	in, out, errs := s.spec.Stdin, s.spec.Stdout, s.spec.Stderr
+	var err error
+	if s.spec.Terminal != nil {
+		to, ok := out.(*os.File)
+		if !ok {
+			to = s.spec.Terminal
+		}
+		if s.term, err = openTerminal(s.spec.Terminal, to); err != nil {
+			return &Error{Code: CodeStdio, Message: err.Error(), Cause: err}
+		}
+		in, out, errs = nil, nil, nil
+	}
+	s.io, err = openStdio(in, out, errs, limit, s.sup.outputOver)
+	if err != nil {
+		return &Error{Code: CodeStdio, Message: err.Error(), Cause: err}
+	}
+	return nil
+}
+
+// launch starts the plan. The job's ends of the pipes are closed here whatever
+// happens, since until then no end of file is seen.
+func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("opening the null device: %w", err)
+	}
+	defer null.Close()
+	cfg := &launch.Config{
+		Plan: s.res.Plan, Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
+		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) },
+	}
+	for i, end := range s.io.jobEnds {
+		cfg.Stdio[i] = uintptr(end)
+		if end < 0 {
+			cfg.Stdio[i] = null.Fd()
+		}
+	}
+	s.box, err = launch.Start(cfg)
+	s.io.closeJobEnds()
+	if err != nil {
+		return explainStart(err, s.host)
+	}
+	return nil
+}
+
+func (s *attempt) writeMaps(ctx context.Context, pid int) error {
+	ids := userns.IDs{UID: usernsMap(s.res.Plan.IDs.UID), GID: usernsMap(s.res.Plan.IDs.GID)}
+	if s.res.Plan.IDs.By == plan.ByParent {
+		return userns.WriteMapsDirect(pid, ids)
+	}
+	return userns.WriteMaps(ctx, pid, ids, s.host.Tools)
+}
+
+func usernsMap(list []plan.Mapping) userns.Map {
+	m := make(userns.Map, len(list))
+	for i, e := range list {
+		m[i] = userns.Mapping{Inside: e.Inside, Outside: e.Outside, Count: e.Count}
+	}
+	return m
+}

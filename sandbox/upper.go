@@ -1,0 +1,249 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/launch"
+	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/userns"
+)
+
+// upperDir is a directory of the host's that holds the uppers of one sandbox's
+// overlays. It is needed on kernels whose tmpfs has no user.* attributes
+// (before 6.6): there an overlay with a tmpfs for its upper cannot remove a
+// directory of its lower layer.
+//
+// A janitor removes it, also when brig is killed. When both were killed the
+// directory stays, without its lock, until the next run on this host sweeps it
+// away.
+type upperDir struct {
+	path    string
+	lock    *os.File
+	janitor *launch.Janitor
+}
+
+// uppersRoot is the directory of all upper directories, private to its owner.
+func uppersRoot() (string, error) {
+	if os.Getuid() == 0 {
+		return "/var/lib/brig/uppers", nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(cache, "brig", "uppers"), nil
+}
+
+// needsUpper tells whether a spec makes overlays.
+func needsUpper(s *Spec) bool {
+	if strings.HasPrefix(s.Policy.Filesystem.Root, "dir:") {
+		return true
+	}
+	for _, m := range s.Policy.Filesystem.Mounts {
+		if m.Access == policy.CopyOnWrite {
+			return true
+		}
+	}
+	return false
+}
+
+// newUpperDir makes an upper directory. Its name tells with which mapping it
+// can be removed, its lock that it is in use.
+func newUpperDir(kind policy.UserMap) (*upperDir, error) {
+	root, err := uppersRoot()
+	if err == nil {
+		err = os.MkdirAll(root, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a directory for what the job writes: %w", err)
+	}
+	name := string(kind) + "-" + rand.Text()
+	u := &upperDir{path: filepath.Join(root, name)}
+	// Locked before it exists, so that no sweep ever sees it unlocked.
+	if u.lock, err = lockFile(u.path + ".lock"); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(u.path, 0o700); err != nil {
+		u.unlock()
+		return nil, fmt.Errorf("making a directory for what the job writes: %w", err)
+	}
+	return u, nil
+}
+
+// lockFile makes and locks a file. The lock ends with its last descriptor.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking a directory for what the job writes: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking %s: %w", name, err)
+	}
+	return f, nil
+}
+
+func (u *upperDir) unlock() {
+	_ = os.Remove(u.path + ".lock")
+	u.lock.Close()
+}
+
+// guard starts the janitor. Called by root the directory changes hands first:
+// the sandbox has none of root's ids.
+func (u *upperDir) guard(ids *plan.IDs, writeMaps func(int) error) error {
+	if os.Getuid() == 0 {
+		if err := os.Lchown(u.path, int(ids.CloneUID), int(ids.CloneGID)); err != nil {
+			return fmt.Errorf("handing over %s: %w", u.path, err)
+		}
+	}
+	var err error
+	u.janitor, err = launch.StartJanitor(&launch.JanitorConfig{IDs: *ids, Dir: u.path, WriteMaps: writeMaps})
+	return err
+}
+
+// close removes the directory.
+func (u *upperDir) close() error {
+	var err error
+	if u.janitor != nil {
+		err = u.janitor.Close(u.path)
+	} else {
+		err = os.RemoveAll(u.path)
+	}
+	u.unlock()
+	return err
+}
+
+// sweepUppers removes what a janitor that was killed has left. What cannot be
+// removed now is left for another run: it costs space, not safety.
+func sweepUppers(ctx context.Context, s *attempt) {
+	root, err := uppersRoot()
+	if err != nil {
+		return
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || ctx.Err() != nil {
+			continue
+		}
+		dir := filepath.Join(root, e.Name())
+		lock, err := lockFile(dir + ".lock")
+		if err != nil {
+			continue // in use
+		}
+		u := &upperDir{path: dir, lock: lock}
+		// A mapping of this sandbox's kind reaches what one of its kind made;
+		// with another kind the next run of that kind will.
+		if strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") {
+			if err := u.guard(&s.res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err == nil {
+				_ = u.close()
+				continue
+			}
+		}
+		u.lock.Close()
+	}
+}
+
+// upperWatch holds the scratch limit on an upper directory, where no file
+// system does: it adds up what the files in it occupy.
+type upperWatch struct {
+	dir   string
+	limit int64
+	over  func(Overrun)
+	quit  chan struct{}
+	done  chan struct{}
+	peak  int64
+}
+
+// upperPoll bounds the time between two looks; a look that took d is followed
+// by the next after 20 × d at the earliest.
+const upperPoll = 100 * time.Millisecond
+
+// upperHoles names what the watch does not see, for the receipt.
+func upperHoles() []string {
+	return []string{
+		"between two looks (100 ms or more) a job can pass the limit by what it writes in that time",
+		"files in directories that the job has closed to the caller are not counted",
+	}
+}
+
+func watchUpper(dir string, limit int64, over func(Overrun)) *upperWatch {
+	w := &upperWatch{dir: dir, limit: limit, over: over, quit: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		wait := upperPoll
+		for {
+			select {
+			case <-w.quit:
+				return
+			case <-time.After(wait):
+			}
+			start := time.Now()
+			used := usedBelow(w.dir)
+			w.peak = max(w.peak, used)
+			if w.limit >= 0 && used > w.limit {
+				w.over(Overrun{Over: true, Limit: w.limit, Seen: used})
+				return
+			}
+			wait = max(upperPoll, 20*time.Since(start))
+		}
+	}()
+	return w
+}
+
+func (w *upperWatch) stop() int64 {
+	close(w.quit)
+	<-w.done
+	return max(w.peak, usedBelow(w.dir))
+}
+
+// usedBelow is the space of the files below dir. The walk never follows a link
+// and never opens a file; what cannot be read counts nothing.
+func usedBelow(dir string) int64 {
+	var sum int64
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0
+	}
+	defer root.Close()
+	_ = fs.WalkDir(root.FS(), ".", func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // named as a hole: closed to the caller, or gone since
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil //nolint:nilerr // gone since
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			sum += st.Blocks * 512
+		}
+		return nil
+	})
+	return sum
+}
+
+// errUpper says that an upper directory could not be had.
+func errUpper(err error) error {
+	var p *userns.Problem
+	if errors.As(err, &p) {
+		return &Error{Code: CodeIDs, Message: SafeText(p.Cause), Fix: p.Fix, Cause: err}
+	}
+	return &Error{
+		Code: CodeLaunch, Message: "what the job writes needs a directory on this kernel, and none could be made: " + SafeText(err.Error()),
+		Fix: "make $XDG_CACHE_HOME, or ~/.cache, writable and not a network file system", Cause: err,
+	}
+}
