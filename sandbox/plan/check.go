@@ -220,6 +220,8 @@ func (op *Op) check(handles map[int]handleState) error {
 			return err
 		}
 		return absolute("target", op.Target)
+	case Upper:
+		return use(handles, op.Handle)
 	case Root:
 		if op.Flags.Has(InSource) {
 			return use(handles, op.Handle)

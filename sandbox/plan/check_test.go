@@ -23,8 +23,10 @@ func everything() *Plan {
 			{Kind: Open, Handle: 1, Source: "/usr", Device: 2050, Inode: 12, Flags: ReadOnly | NoSuid | NoDev},
 			{Kind: Open, Handle: 2, Source: "/dev/null", CharDevice: 1<<8 | 3, Flags: NoSuid | NoExec},
 			{Kind: Open, Handle: 3, Source: "/home/alice/project", Flags: InPlace},
+			{Kind: Open, Handle: 4, Source: "/var/tmp/brig-upper", Flags: NoSuid | NoDev},
 			{Kind: SetIDs, Flags: KeepSetgrps},
 			{Kind: Scratch, Size: 1 << 30, Inodes: 1000, Mode: 0o755},
+			{Kind: Upper, Handle: 4},
 			{Kind: Mkdir, Target: "/usr", Mode: 0o755}, {Kind: Symlink, Target: "/bin", Data: "usr/bin"},
 			{Kind: File, Target: "/etc/hostname", Data: "brig\n", Mode: 0o644},
 			{Kind: Root, Flags: InScratch},
@@ -85,7 +87,7 @@ func TestCheckRules(t *testing.T) {
 		want  string
 	}{
 		{"version", func(p *Plan) { p.Version = 2 }, ErrInvalid, "invalid plan: version 2, this is version 1"},
-		{"too many ops", func(p *Plan) { p.Ops = append(p.Ops, make([]Op, 4096)...) }, ErrInvalid, "invalid plan: 4142 ops, the most is 4096"},
+		{"too many ops", func(p *Plan) { p.Ops = append(p.Ops, make([]Op, 4096)...) }, ErrInvalid, "invalid plan: 4144 ops, the most is 4096"},
 		{"no user namespace", without(User), ErrInvalid, "invalid plan: no user namespace"},
 		{"no mount namespace", without(Mount), ErrInvalid, "invalid plan: no mnt namespace"},
 		{"no pid namespace", without(PID), ErrInvalid, "invalid plan: no pid namespace"},
@@ -111,41 +113,42 @@ func TestCheckRules(t *testing.T) {
 		{"overlap inside", ids(func(m *IDs) { m.UID[1].Inside = 999 }), ErrInvalid, "invalid plan: mappings overlap at 999 and 0"},
 		{"overlap outside", ids(func(m *IDs) { m.GID[1].Outside = 100999 }), ErrInvalid, "invalid plan: mappings overlap at 1000 and 0"},
 
-		{"no kind", op(Loopback, func(o *Op) { o.Kind = 0 }), ErrInvalid, "invalid plan: op 26: kind(0)"},
-		{"unknown kind", op(Loopback, func(o *Op) { o.Kind = kindEnd }), ErrInvalid, fmt.Sprintf("invalid plan: op 26: kind(%d)", kindEnd)},
+		{"no kind", op(Loopback, func(o *Op) { o.Kind = 0 }), ErrInvalid, "invalid plan: op 28: kind(0)"},
+		{"unknown kind", op(Loopback, func(o *Op) { o.Kind = kindEnd }), ErrInvalid, fmt.Sprintf("invalid plan: op 28: kind(%d)", kindEnd)},
 		{"unknown flags", op(Open, func(o *Op) { o.Flags |= flagsEnd }), ErrInvalid, "invalid plan: op 5 (open): unknown flags 0x2007"},
-		{"mode", op(Mkdir, func(o *Op) { o.Mode = 0o100755 }), ErrInvalid, "invalid plan: op 10 (mkdir): mode 0100755 is more than permission bits"},
-		{"size", op(Scratch, func(o *Op) { o.Size = -2 }), ErrInvalid, "invalid plan: op 9 (scratch): size -2 or count 1000 below -1, which is unlimited"},
-		{"inodes", op(Rlimit, func(o *Op) { o.Inodes = -2 }), ErrInvalid, "invalid plan: op 37 (rlimit): size 1 or count -2 below -1, which is unlimited"},
-		{"NUL in a target", op(Mkdir, func(o *Op) { o.Target = "/a\x00b" }), ErrInvalid, "invalid plan: op 10 (mkdir): a string of 4 bytes is too long or holds a NUL"},
-		{"NUL in argv", op(Exec, func(o *Op) { o.Names[1] = "\x00" }), ErrInvalid, "invalid plan: op 46 (exec): a string of 1 bytes is too long or holds a NUL"},
-		{"long string", op(Exec, func(o *Op) { o.Names[1] = strings.Repeat("x", 1<<20+1) }), ErrInvalid, "invalid plan: op 46 (exec): a string of 1048577 bytes is too long or holds a NUL"},
-		{"long list", op(JobIDs, func(o *Op) { o.Groups = make([]uint32, 1<<16+1) }), ErrInvalid, "invalid plan: op 39 (job-ids): a list is too long"},
+		{"mode", op(Mkdir, func(o *Op) { o.Mode = 0o100755 }), ErrInvalid, "invalid plan: op 12 (mkdir): mode 0100755 is more than permission bits"},
+		{"size", op(Scratch, func(o *Op) { o.Size = -2 }), ErrInvalid, "invalid plan: op 10 (scratch): size -2 or count 1000 below -1, which is unlimited"},
+		{"inodes", op(Rlimit, func(o *Op) { o.Inodes = -2 }), ErrInvalid, "invalid plan: op 39 (rlimit): size 1 or count -2 below -1, which is unlimited"},
+		{"NUL in a target", op(Mkdir, func(o *Op) { o.Target = "/a\x00b" }), ErrInvalid, "invalid plan: op 12 (mkdir): a string of 4 bytes is too long or holds a NUL"},
+		{"NUL in argv", op(Exec, func(o *Op) { o.Names[1] = "\x00" }), ErrInvalid, "invalid plan: op 48 (exec): a string of 1 bytes is too long or holds a NUL"},
+		{"long string", op(Exec, func(o *Op) { o.Names[1] = strings.Repeat("x", 1<<20+1) }), ErrInvalid, "invalid plan: op 48 (exec): a string of 1048577 bytes is too long or holds a NUL"},
+		{"long list", op(JobIDs, func(o *Op) { o.Groups = make([]uint32, 1<<16+1) }), ErrInvalid, "invalid plan: op 41 (job-ids): a list is too long"},
 
 		{"handle 0", op(Open, func(o *Op) { o.Handle = 0 }), ErrInvalid, "invalid plan: op 5 (open): handle 0 is taken or not positive"},
 		{"handle taken", func(p *Plan) { p.Ops[5].Handle = 1 }, ErrInvalid, "invalid plan: op 6 (open): handle 1 is taken or not positive"},
-		{"bind of nothing", op(Bind, func(o *Op) { o.Handle = 9 }), ErrInvalid, "invalid plan: op 16 (bind): handle 9 was never opened"},
-		{"overlay of nothing", op(Overlay, func(o *Op) { o.Handle = 0 }), ErrInvalid, "invalid plan: op 18 (overlay): handle 0 was never opened"},
-		{"handle used twice", op(Overlay, func(o *Op) { o.Handle = 1 }), ErrInvalid, "invalid plan: op 18 (overlay): handle 1 was used before"},
-		{"root over nothing", op(Root, func(o *Op) { o.Flags, o.Handle = InSource, 9 }), ErrInvalid, "invalid plan: op 13 (root): handle 9 was never opened"},
-		{"root takes its handle", op(Root, func(o *Op) { o.Flags, o.Handle = InSource, 3 }), ErrInvalid, "invalid plan: op 18 (overlay): handle 3 was used before"},
+		{"bind of nothing", op(Bind, func(o *Op) { o.Handle = 9 }), ErrInvalid, "invalid plan: op 18 (bind): handle 9 was never opened"},
+		{"overlay of nothing", op(Overlay, func(o *Op) { o.Handle = 0 }), ErrInvalid, "invalid plan: op 20 (overlay): handle 0 was never opened"},
+		{"handle used twice", op(Overlay, func(o *Op) { o.Handle = 1 }), ErrInvalid, "invalid plan: op 20 (overlay): handle 1 was used before"},
+		{"root over nothing", op(Root, func(o *Op) { o.Flags, o.Handle = InSource, 9 }), ErrInvalid, "invalid plan: op 15 (root): handle 9 was never opened"},
+		{"upper of nothing", op(Upper, func(o *Op) { o.Handle = 9 }), ErrInvalid, "invalid plan: op 11 (upper): handle 9 was never opened"},
+		{"root takes its handle", op(Root, func(o *Op) { o.Flags, o.Handle = InSource, 3 }), ErrInvalid, "invalid plan: op 20 (overlay): handle 3 was used before"},
 
 		{"open of a relative path", op(Open, func(o *Op) { o.Source = "usr" }), ErrInvalid, `invalid plan: op 5 (open): source "usr" is not an absolute, clean path`},
-		{"copy of a relative path", op(Copy, func(o *Op) { o.Source = "" }), ErrInvalid, `invalid plan: op 15 (copy): source "" is not an absolute, clean path`},
-		{"copy to an unclean path", op(Copy, func(o *Op) { o.Target = "/work/../etc/passwd" }), ErrInvalid, `invalid plan: op 15 (copy): target "/work/../etc/passwd" is not an absolute, clean path`},
-		{"landlock", op(Landlock, func(o *Op) { o.Write[0] = "tmp" }), ErrInvalid, `invalid plan: op 43 (landlock): path "tmp" is not an absolute, clean path`},
-		{"absolute sysctl", op(Sysctl, func(o *Op) { o.Target = "/proc/sys/kernel/x" }), ErrInvalid, `invalid plan: op 24 (sysctl): target "/proc/sys/kernel/x" is not a clean path below /proc`},
-		{"sysctl above proc", op(Sysctl, func(o *Op) { o.Target = "../etc/passwd" }), ErrInvalid, `invalid plan: op 24 (sysctl): target "../etc/passwd" is not a clean path below /proc`},
-		{"sysctl of nothing", op(Sysctl, func(o *Op) { o.Target = "" }), ErrInvalid, `invalid plan: op 24 (sysctl): target "" is not a clean path below /proc`},
-		{"unclean sysctl", op(Sysctl, func(o *Op) { o.Target = "sys//x" }), ErrInvalid, `invalid plan: op 24 (sysctl): target "sys//x" is not a clean path below /proc`},
-		{"no argv", op(Exec, func(o *Op) { o.Names = nil }), ErrInvalid, "invalid plan: op 46 (exec): no command"},
-		{"no candidate", op(Exec, func(o *Op) { o.Write = nil }), ErrInvalid, "invalid plan: op 46 (exec): no command"},
+		{"copy of a relative path", op(Copy, func(o *Op) { o.Source = "" }), ErrInvalid, `invalid plan: op 17 (copy): source "" is not an absolute, clean path`},
+		{"copy to an unclean path", op(Copy, func(o *Op) { o.Target = "/work/../etc/passwd" }), ErrInvalid, `invalid plan: op 17 (copy): target "/work/../etc/passwd" is not an absolute, clean path`},
+		{"landlock", op(Landlock, func(o *Op) { o.Write[0] = "tmp" }), ErrInvalid, `invalid plan: op 45 (landlock): path "tmp" is not an absolute, clean path`},
+		{"absolute sysctl", op(Sysctl, func(o *Op) { o.Target = "/proc/sys/kernel/x" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "/proc/sys/kernel/x" is not a clean path below /proc`},
+		{"sysctl above proc", op(Sysctl, func(o *Op) { o.Target = "../etc/passwd" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "../etc/passwd" is not a clean path below /proc`},
+		{"sysctl of nothing", op(Sysctl, func(o *Op) { o.Target = "" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "" is not a clean path below /proc`},
+		{"unclean sysctl", op(Sysctl, func(o *Op) { o.Target = "sys//x" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "sys//x" is not a clean path below /proc`},
+		{"no argv", op(Exec, func(o *Op) { o.Names = nil }), ErrInvalid, "invalid plan: op 48 (exec): no command"},
+		{"no candidate", op(Exec, func(o *Op) { o.Write = nil }), ErrInvalid, "invalid plan: op 48 (exec): no command"},
 
-		{"sysctl before proc", func(p *Plan) { move(p, Proc, Sysctl) }, ErrOrder, "unsafe order: op 23: proc must come before sysctl"},
-		{"oom score before proc", func(p *Plan) { drop(Sysctl)(p); move(p, Proc, OOMScore) }, ErrOrder, "unsafe order: op 26: proc must come before oom-score"},
-		{"job before the fork", insert(Pivot, Op{Kind: Session}), ErrOrder, "unsafe order: op 30: session before the fork"},
-		{"init after the job", insert(Exec, Op{Kind: Ready}), ErrOrder, "unsafe order: op 47: ready belongs before exec"},
-		{"set-up after the fork", insert(InitDrop, Op{Kind: Pivot}), ErrOrder, "unsafe order: op 34: pivot belongs before init-drop"},
+		{"sysctl before proc", func(p *Plan) { move(p, Proc, Sysctl) }, ErrOrder, "unsafe order: op 25: proc must come before sysctl"},
+		{"oom score before proc", func(p *Plan) { drop(Sysctl)(p); move(p, Proc, OOMScore) }, ErrOrder, "unsafe order: op 28: proc must come before oom-score"},
+		{"job before the fork", insert(Pivot, Op{Kind: Session}), ErrOrder, "unsafe order: op 32: session before the fork"},
+		{"init after the job", insert(Exec, Op{Kind: Ready}), ErrOrder, "unsafe order: op 49: ready belongs before exec"},
+		{"set-up after the fork", insert(InitDrop, Op{Kind: Pivot}), ErrOrder, "unsafe order: op 36: pivot belongs before init-drop"},
 	}
 	for _, k := range []Kind{Mkdir, Symlink, File, Mountpoint, Bind, Overlay, Tmpfs, Proc, Devpts, Mask, Protect, Chdir} {
 		p := everything()
@@ -202,7 +205,7 @@ func TestRequiredOps(t *testing.T) {
 		want := fmt.Sprintf("invalid plan: 0 ops %s, there must be one", k)
 		is := ErrInvalid
 		if k == Fork {
-			want, is = "unsafe order: op 31: init-ids before the fork", ErrOrder
+			want, is = "unsafe order: op 33: init-ids before the fork", ErrOrder
 		}
 		if !errors.Is(err, is) || err.Error() != want {
 			t.Errorf("without %s: %v, want %s", k, err, want)
@@ -221,6 +224,10 @@ func TestSingleOps(t *testing.T) {
 		p := everything()
 		i := p.index(k)
 		p.Ops = slices.Insert(p.Ops, i, p.Ops[i])
+		if k == Upper { // each handle is used once
+			p.Ops[i].Handle = 5
+			p.Ops = slices.Insert(p.Ops, p.index(Open), Op{Kind: Open, Handle: 5, Source: "/tmp"})
+		}
 		want := fmt.Sprintf("invalid plan: 2 ops %s, there may be one", k)
 		if err := Check(p); !errors.Is(err, ErrInvalid) || err.Error() != want {
 			t.Errorf("two of %s: %v, want %s", k, err, want)
@@ -241,7 +248,7 @@ func TestSingleOps(t *testing.T) {
 func TestOrder(t *testing.T) {
 	mounts := "mountpoint copy bind overlay tmpfs proc devpts mask protect sysctl hostname loopback affinity oom-score"
 	stages := []string{
-		"close-descriptors, map-ids, cgroup-namespace, private-mounts, open, set-ids, scratch, mkdir symlink file, root, " +
+		"close-descriptors, map-ids, cgroup-namespace, private-mounts, open, set-ids, scratch, upper mkdir symlink file, root, " +
 			mounts + ", pivot, read-only-root, fork",
 		"init-ids, init-drop, ready, release",
 		"session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
