@@ -22,7 +22,7 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 		if upper, err = newUpperDir(spec.Policy.User.Map); err != nil {
 			return nil, errUpper(err)
 		}
-		host.Upper = upper.path
+		host.Upper = upper.data()
 	}
 	s, err := startOn(ctx, spec, host, lease, upper)
 	if err != nil && upper != nil {
@@ -93,7 +93,7 @@ func (s *attempt) readPacks() error {
 		if op.Kind != plan.Copy {
 			continue
 		}
-		p, err := launch.ReadPack(op.Source, left)
+		p, err := launch.ReadPack(op, left)
 		if err != nil {
 			return &Error{Code: CodeSource, Message: SafeText(err.Error()), Cause: err}
 		}

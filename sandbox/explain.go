@@ -27,19 +27,16 @@ func explainStart(err error, host *probe.Host) error {
 
 // explainFailure turns a failed op into the sentence for the result, with the
 // user's own path, and into the exit code's kind.
-func explainFailure(err error, s *attempt) Failure {
+func explainFailure(err error, s *attempt) (f Failure, fix string) {
 	var step *launch.StepError
 	if !errors.As(err, &step) {
-		return Failure{BrigFailed, SafeText(err.Error())}
+		return Failure{BrigFailed, SafeText(err.Error())}, ""
 	}
 	if step.Op.Kind == plan.Exec {
-		return explainExec(step, s)
+		return explainExec(step, s), ""
 	}
-	text, hint := stepText(step, s)
-	if hint != "" {
-		text += "\n  fix: " + hint
-	}
-	return Failure{BrigFailed, text}
+	text, fix := stepText(step, s)
+	return Failure{BrigFailed, text}, fix
 }
 
 // explainExec tells the ways apart in which a command does not start, with the

@@ -78,12 +78,12 @@ func (r *resolver) resolveMount(m *policy.Mount) error {
 		if err := r.owns("rw", m); err != nil {
 			return err
 		}
-		r.writable(m.Target)
+		r.writableMount(m, f)
 		return r.bindMount(m, f, 0)
 	case policy.CopyOnWrite:
 		return r.cow(m, f)
 	case policy.Copy:
-		return r.copyMount(m)
+		return r.copyMount(m, f)
 	}
 	return newError(CodeBadSpec, fmt.Sprintf("access %q of %s", m.Access, SafeText(m.Target)), "use ro, rw, cow or copy")
 }
@@ -93,6 +93,16 @@ func (r *resolver) bindMount(m *policy.Mount, f probe.File, flags plan.Flags) er
 	r.target(m.Target, f.Type == probe.Dir)
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Bind, Handle: h, Target: m.Target})
 	return nil
+}
+
+// writableMount lets the job write a mount, as a file where it is one: Landlock
+// refuses the rights of directories there.
+func (r *resolver) writableMount(m *policy.Mount, f probe.File) {
+	if f.Type == probe.Regular {
+		r.writable(m.Target + "/.")
+		return
+	}
+	r.writable(m.Target)
 }
 
 // owns refuses accesses that need the caller's own id inside the sandbox.
@@ -114,7 +124,7 @@ func (r *resolver) owns(access string, m *policy.Mount) error {
 func (r *resolver) cow(m *policy.Mount, f probe.File) error {
 	if r.host.UID == 0 && r.p.User.Map != policy.MapIsolated {
 		r.note("%s is copied, not overlaid: called by root, no id of the sandbox owns it", SafeText(m.Source))
-		return r.copyMount(m)
+		return r.copyMount(m, f)
 	}
 	if err := r.owns("cow", m); err != nil {
 		return err
@@ -135,12 +145,12 @@ func (r *resolver) cow(m *policy.Mount, f probe.File) error {
 	return nil
 }
 
-func (r *resolver) copyMount(m *policy.Mount) error {
+func (r *resolver) copyMount(m *policy.Mount, f probe.File) error {
 	if dir := path.Dir(m.Target); dir != "/" {
 		r.target(dir, true)
 	}
-	r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: m.Source, Target: m.Target})
-	r.writable(m.Target)
+	r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: m.Source, Target: m.Target, Device: f.Device, Inode: f.Inode})
+	r.writableMount(m, f)
 	return nil
 }
 

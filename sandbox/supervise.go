@@ -37,7 +37,8 @@ type supervisor struct {
 	ready  map[string]*os.File
 	end    *launch.End
 	digest string
-	began  bool // the job's process was let go
+	began  bool   // the job's process was let go
+	fix    string // what the user can do about a failure
 	// upperPeak is what the upper directory held at most.
 	upperPeak Amount
 }
@@ -223,7 +224,7 @@ func (v *supervisor) watch() error {
 		conf.pids = Amount(l.PIDs)
 	}
 	if v.s.upper != nil {
-		v.upper = watchUpper(v.s.upper.path, int64(l.Scratch), func(o Overrun) {
+		v.upper = watchUpper(v.s.upper.data(), int64(l.Scratch), func(o Overrun) {
 			v.over(func(e *Evidence) { e.Scratch = o })
 		})
 	}
@@ -341,7 +342,7 @@ func (v *supervisor) conclude(err, closeErr error, total launch.Usage, seen *pol
 	e.FilterKills = v.s.res.FilterKey != "" && v.s.spec.Policy.Seccomp.OnDeny == "kill"
 	switch {
 	case err != nil && !v.killed():
-		e.Failure = explainFailure(err, v.s)
+		e.Failure, v.fix = explainFailure(err, v.s)
 	case closeErr != nil && !v.killed():
 		e.Failure = Failure{BrigFailed, SafeText(closeErr.Error())}
 	}
@@ -356,7 +357,7 @@ func (v *supervisor) killed() bool {
 
 // failure is the error that goes with a result whose outcome is brig's.
 func (v *supervisor) failure(cause error) error {
-	return &Error{Code: CodeLaunch, Message: v.evidence.Failure.Message, Cause: cause}
+	return &Error{Code: CodeLaunch, Message: v.evidence.Failure.Message, Fix: v.fix, Cause: cause}
 }
 
 // Failed is the result of a job that was never started because of err.

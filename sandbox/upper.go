@@ -63,8 +63,12 @@ func needsUpper(s *Spec) bool {
 // can be removed, its lock that it is in use.
 func newUpperDir(kind policy.UserMap) (*upperDir, error) {
 	root, err := uppersRoot()
+	mode := os.FileMode(0o700)
+	if os.Getuid() == 0 {
+		mode = 0o711 // the sandbox's ids must be able to pass
+	}
 	if err == nil {
-		err = os.MkdirAll(root, 0o700)
+		err = os.MkdirAll(root, mode)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for what the job writes: %w", err)
@@ -75,7 +79,7 @@ func newUpperDir(kind policy.UserMap) (*upperDir, error) {
 	if u.lock, err = lockFile(u.path + ".lock"); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(u.path, 0o700); err != nil {
+	if err := os.MkdirAll(u.data(), 0o700); err != nil {
 		u.unlock()
 		return nil, fmt.Errorf("making a directory for what the job writes: %w", err)
 	}
@@ -100,16 +104,26 @@ func (u *upperDir) unlock() {
 	u.lock.Close()
 }
 
-// guard starts the janitor. Called by root the directory changes hands first:
-// the sandbox has none of root's ids.
+// data is the directory that the sandbox gets.
+func (u *upperDir) data() string { return filepath.Join(u.path, "d") }
+
+// guard starts the janitor. Called by root the directories change hands first:
+// neither the sandbox nor the janitor has any of root's ids. What only root may
+// remove is then left to brig, or to the next sweep.
 func (u *upperDir) guard(ids *plan.IDs, writeMaps func(int) error) error {
+	paths := []string{u.path, u.path + ".lock"}
 	if os.Getuid() == 0 {
-		if err := os.Lchown(u.path, int(ids.CloneUID), int(ids.CloneGID)); err != nil {
-			return fmt.Errorf("handing over %s: %w", u.path, err)
+		paths = []string{u.data()}
+		for _, dir := range []string{u.path, u.data()} {
+			if err := os.Lchown(dir, int(ids.CloneUID), int(ids.CloneGID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("handing over %s: %w", dir, err)
+			}
 		}
 	}
 	var err error
-	u.janitor, err = launch.StartJanitor(&launch.JanitorConfig{IDs: *ids, Dir: u.path, WriteMaps: writeMaps})
+	u.janitor, err = launch.StartJanitor(&launch.JanitorConfig{
+		IDs: *ids, Paths: paths, WriteMaps: writeMaps,
+	})
 	return err
 }
 
@@ -117,10 +131,9 @@ func (u *upperDir) guard(ids *plan.IDs, writeMaps func(int) error) error {
 func (u *upperDir) close() error {
 	var err error
 	if u.janitor != nil {
-		err = u.janitor.Close(u.path)
-	} else {
-		err = os.RemoveAll(u.path)
+		err = u.janitor.Close()
 	}
+	err = errors.Join(err, os.RemoveAll(u.path))
 	u.unlock()
 	return err
 }
@@ -137,7 +150,7 @@ func sweepUppers(ctx context.Context, s *attempt) {
 		return
 	}
 	for _, e := range entries {
-		if !e.IsDir() || ctx.Err() != nil {
+		if !e.IsDir() || ctx.Err() != nil || filepath.Join(root, e.Name()) == s.upper.path {
 			continue
 		}
 		dir := filepath.Join(root, e.Name())

@@ -19,8 +19,8 @@ type Janitor struct{ box Sandbox }
 // JanitorConfig says what to remove and with whose ids.
 type JanitorConfig struct {
 	IDs plan.IDs
-	// Dir is removed with all that is in it. Absolute.
-	Dir string
+	// Paths are removed with all that is in them. Absolute.
+	Paths []string
 	// WriteMaps is Config.WriteMaps.
 	WriteMaps func(pid int) error
 }
@@ -43,7 +43,7 @@ func StartJanitor(cfg *JanitorConfig) (*Janitor, error) {
 	p := &plan.Plan{IDs: cfg.IDs, Namespaces: []plan.Namespace{plan.User}, Ops: []plan.Op{{Kind: plan.MapIDs}}}
 	c := &Config{Plan: p, Stdio: [3]uintptr{null.Fd(), null.Fd(), null.Fd()}, WriteMaps: cfg.WriteMaps}
 	j := &Janitor{Sandbox{plan: p, pidfd: -1, channel: -1}}
-	block, err := janitorProgram(c, cfg.Dir)
+	block, err := janitorProgram(c, cfg.Paths)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func StartJanitor(cfg *JanitorConfig) (*Janitor, error) {
 
 // janitorProgram waits for the end of the channel, whatever brings it about,
 // and becomes rm.
-func janitorProgram(c *Config, dir string) ([]byte, error) {
+func janitorProgram(c *Config, paths []string) ([]byte, error) {
 	l := &lowering{program: newProgram(), cfg: c, plan: c.Plan, readBack: map[int]uint64{}}
 	// A session of its own: what a terminal sends to brig's group, such as the
 	// interrupt that ends brig, is not meant for the janitor.
@@ -64,17 +64,18 @@ func janitorProgram(c *Config, dir string) ([]byte, error) {
 	l.mapIDs(&c.Plan.Ops[0])
 	buf := l.alloc(8)
 	l.call(unix.SYS_READ, fd(channelFD), n(buf), n(1))
-	l.op(kindExec, 0, 0, nil, n(l.pointers(removers)), n(l.pointers([]string{"rm", "-rf", "--", dir})), n(l.words(0)))
+	l.op(kindExec, 0, 0, nil, n(l.pointers(removers)), n(l.pointers(append([]string{"rm", "-rf", "--"}, paths...))), n(l.words(0)))
 	return l.block()
 }
 
-// Close makes the janitor remove the directory, waits for it, and tells whether
-// the directory is gone.
-func (j *Janitor) Close(dir string) error {
+// Close makes the janitor do its work and waits for it. It returns an error
+// when the janitor could not be waited for, or said that it failed.
+func (j *Janitor) Close() error {
 	unix.Close(j.box.channel)
+	var status unix.WaitStatus
 	var err error
 	for {
-		_, err = unix.Wait4(j.box.pid, nil, 0, nil)
+		_, err = unix.Wait4(j.box.pid, &status, 0, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
@@ -87,8 +88,8 @@ func (j *Janitor) Close(dir string) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the janitor: %w", err)
 	}
-	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("the janitor has not removed %s", dir)
+	if status != 0 {
+		return fmt.Errorf("the janitor failed with status %d", status)
 	}
 	return nil
 }

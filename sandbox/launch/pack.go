@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ type Pack struct {
 	content *os.File // a memory file with the contents of all files
 	entries []packEntry
 	size    int64
+	source  fs.FileInfo // of the file, or of the tree's top
 }
 
 type packEntry struct {
@@ -31,15 +33,19 @@ type packEntry struct {
 // maxPackEntries bounds a pack: each entry costs a few ops of the program.
 const maxPackEntries = 50_000
 
-// ReadPack reads the file or tree at source. It follows no link out of it,
-// copies links as links, and refuses devices, sockets and pipes. limit bounds
-// the bytes; below 0 there is no bound.
-func ReadPack(source string, limit int64) (*Pack, error) {
+// ErrExchanged is wrapped by what ReadPack returns when the source is no longer
+// the file or directory that it was when the plan was made.
+var ErrExchanged = errors.New("it was exchanged for something else while the sandbox was being set up")
+
+// ReadPack reads the file or tree at the source of a Copy op. It follows no
+// link out of it, copies links as links, and refuses devices, sockets and
+// pipes. limit bounds the bytes; below 0 there is no bound.
+func ReadPack(op *plan.Op, limit int64) (*Pack, error) {
 	p := &Pack{}
-	err := p.read(source, limit)
+	err := p.read(op, limit)
 	if err != nil {
 		p.Close()
-		return nil, fmt.Errorf("copying %s: %w", source, err)
+		return nil, fmt.Errorf("copying %s: %w", op.Source, err)
 	}
 	return p, nil
 }
@@ -51,19 +57,19 @@ func (p *Pack) Close() {
 	}
 }
 
-func (p *Pack) read(source string, limit int64) error {
+func (p *Pack) read(op *plan.Op, limit int64) error {
 	f, err := unix.MemfdCreate("brig-copy", unix.MFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("making a memory file: %w", err)
 	}
 	p.content = os.NewFile(uintptr(f), "brig-copy")
-	info, err := os.Stat(source)
+	info, err := os.Stat(op.Source)
 	if err != nil {
 		return err
 	}
-	dir, name := source, "."
+	dir, name := op.Source, "."
 	if !info.IsDir() {
-		dir, name = path.Dir(source), path.Base(source)
+		dir, name = path.Dir(op.Source), path.Base(op.Source)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -71,7 +77,16 @@ func (p *Pack) read(source string, limit int64) error {
 	}
 	defer root.Close()
 	if !info.IsDir() {
-		return p.addFile(root, name, "", limit)
+		if err := p.addFile(root, name, "", limit); err != nil {
+			return err
+		}
+		return p.isStill(op)
+	}
+	if p.source, err = root.Stat("."); err != nil {
+		return err
+	}
+	if err := p.isStill(op); err != nil {
+		return err
 	}
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -79,6 +94,16 @@ func (p *Pack) read(source string, limit int64) error {
 		}
 		return p.add(root, name, d, limit)
 	})
+}
+
+// isStill compares what was opened, not what a path leads to by now, with what
+// the plan was made for.
+func (p *Pack) isStill(op *plan.Op) error {
+	st, ok := p.source.Sys().(*syscall.Stat_t)
+	if op.Inode != 0 && (!ok || st.Ino != op.Inode || st.Dev != op.Device) {
+		return ErrExchanged
+	}
+	return nil
 }
 
 func (p *Pack) add(root *os.Root, name string, d fs.DirEntry, limit int64) error {
@@ -124,6 +149,9 @@ func (p *Pack) addFile(root *os.Root, name, rel string, limit int64) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is a %s, which cannot be copied", name, info.Mode().Type())
 	}
+	if rel == "" {
+		p.source = info
+	}
 	from := io.Reader(f)
 	if limit >= 0 {
 		from = io.LimitReader(f, limit-p.size+1)
@@ -143,7 +171,10 @@ func (p *Pack) addFile(root *os.Root, name, rel string, limit int64) error {
 // errNoPack says that Config.Packs is shorter than the plan's list of copies.
 var errNoPack = errors.New("launch: a copy without its content")
 
-// copyIn lowers a Copy op: every entry of its pack, made below the target.
+// copyIn lowers a Copy op: every entry of its pack, made below the target. Each
+// is made in the descriptor of its own directory, and no link leads there: a
+// root file system may hold links where the copy has directories, and until the
+// pivot they would lead to the host.
 func (l *lowering) copyIn(op *plan.Op) error {
 	if l.packs >= len(l.cfg.Packs) {
 		return errNoPack
@@ -153,23 +184,40 @@ func (l *lowering) copyIn(op *plan.Op) error {
 	job := l.plan.Find(plan.JobIDs)
 	own := l.plan.Find(plan.SetIDs) != nil
 	dir := l.inRoot(path.Dir(op.Target), unix.O_PATH|unix.O_DIRECTORY, 0, false, nil)
+	in, inPath := dir, "."
 	for i := range pack.entries {
 		e := &pack.entries[i]
-		name := l.str(path.Join(path.Base(op.Target), e.path))
+		rel := path.Join(path.Base(op.Target), e.path)
+		if parent := path.Dir(rel); parent != inPath {
+			if in != dir {
+				l.call(unix.SYS_CLOSE, in.val())
+			}
+			in, inPath = l.below(dir, parent), parent
+		}
+		name := l.str(path.Base(rel))
 		switch {
 		case e.mode.IsDir():
-			l.callOK([]unix.Errno{unix.EEXIST}, unix.SYS_MKDIRAT, dir.val(), name, n(uint64(e.mode.Perm())))
+			l.callOK([]unix.Errno{unix.EEXIST}, unix.SYS_MKDIRAT, in.val(), name, n(uint64(e.mode.Perm())))
 		case e.mode&fs.ModeSymlink != 0:
-			l.call(unix.SYS_SYMLINKAT, l.str(e.link), dir.val(), name)
+			l.call(unix.SYS_SYMLINKAT, l.str(e.link), in.val(), name)
 		default:
-			l.copyFile(dir, name, e, content)
+			l.copyFile(in, name, e, content)
 		}
 		if own {
-			l.call(unix.SYS_FCHOWNAT, dir.val(), name, n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
+			l.call(unix.SYS_FCHOWNAT, in.val(), name, n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
 		}
+	}
+	if in != dir {
+		l.call(unix.SYS_CLOSE, in.val())
 	}
 	l.call(unix.SYS_CLOSE, dir.val())
 	return nil
+}
+
+// below opens a directory below another one without following any link.
+func (l *lowering) below(dir cell, rel string) cell {
+	return l.get(unix.SYS_OPENAT2, dir.val(), l.str(rel),
+		l.openHow(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS), n(24))
 }
 
 func (l *lowering) copyFile(dir cell, name arg, e *packEntry, content arg) {
