@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,12 @@ func (x *exactMemory) total() (int64, error) {
 }
 
 func (x *exactMemory) add(pid int, st procStat) {
-	b, err := x.scan.read(pid, "/smaps_rollup")
+	dir, err := x.scan.memoryDir(pid, st)
+	if err != nil {
+		x.err = err
+		return
+	}
+	b, err := x.scan.read(pid, dir+"/smaps_rollup")
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		// It executes a program that it may not read. That must not hide its
@@ -51,21 +57,21 @@ func (x *exactMemory) add(pid int, st procStat) {
 		}
 	}
 	if shared > 0 {
-		x.addShared(pid)
+		x.addShared(strconv.Itoa(pid) + dir)
 	}
 }
 
 // addShared adds the mappings of shared memory without a file system that
 // anybody could see into: the kernel names them so, and a job that gives a
 // file such a name only charges itself.
-func (x *exactMemory) addShared(pid int) {
+func (x *exactMemory) addShared(process string) {
 	if x.buf == nil {
 		x.buf = make([]byte, 32<<10)
 	}
-	fd, err := unix.Openat(x.scan.dir, fmt.Sprintf("%d/smaps", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(x.scan.dir, process+"/smaps", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
-			x.err = fmt.Errorf("/proc/%d/smaps: %w", pid, err)
+			x.err = fmt.Errorf("/proc/%s/smaps: %w", process, err)
 		}
 		return
 	}
@@ -81,7 +87,7 @@ func (x *exactMemory) addShared(pid int) {
 		}
 	})
 	if err != nil && !errors.Is(err, unix.ESRCH) {
-		x.err = fmt.Errorf("/proc/%d/smaps: %w", pid, err)
+		x.err = fmt.Errorf("/proc/%s/smaps: %w", process, err)
 	}
 }
 

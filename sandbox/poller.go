@@ -146,8 +146,8 @@ func (p *poller) look(now time.Time) error {
 	var each func(int, procStat)
 	var swapErr error
 	if p.swap {
-		each = func(pid int, _ procStat) {
-			n, err := p.scan.swapOf(pid)
+		each = func(pid int, st procStat) {
+			n, err := p.scan.swapOf(pid, st)
 			swapped, swapErr = swapped+n, errors.Join(swapErr, err)
 		}
 	}

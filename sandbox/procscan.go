@@ -119,6 +119,15 @@ func (p *procScan) add(sum *procSeen, pid int, each func(int, procStat)) error {
 	if !ok {
 		return fmt.Errorf("/proc/%d/stat: unknown format: %w", pid, unix.EIO)
 	}
+	if dir, err := p.memoryDir(pid, st); err != nil {
+		return err
+	} else if dir != "" {
+		if b, err = p.read(pid, dir+"/stat"); err != nil {
+			return err
+		}
+		thread, _ := parseStat(b) // gone meanwhile: without memory
+		st.rssPages = thread.rssPages
+	}
 	skipped := p.skip != nil && p.skip(pid)
 	sum.cpuTicks += st.childTicks
 	if skipped {
@@ -152,6 +161,60 @@ func (p *procScan) read(pid int, name string) ([]byte, error) {
 	return nil, fmt.Errorf("/proc/%d%s: %w", pid, name, err)
 }
 
+// memoryDir is what stands between /proc/PID and its files about memory. A
+// process whose first thread has ended while others go on looks like a zombie
+// without memory there: only its living threads show what they share.
+func (p *procScan) memoryDir(pid int, st procStat) (string, error) {
+	if st.state != 'Z' || st.threads < 2 {
+		return "", nil
+	}
+	tid, err := p.livingThread(pid)
+	if err != nil || tid == 0 {
+		return "", err
+	}
+	return "/task/" + strconv.Itoa(tid), nil
+}
+
+// livingThread is a thread of the process that has memory, 0 where none has.
+func (p *procScan) livingThread(pid int) (int, error) {
+	fd, err := unix.Openat(p.dir, strconv.Itoa(pid)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("/proc/%d/task: %w", pid, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var names [1 << 10]byte
+	for {
+		n, err := unix.Getdents(fd, names[:])
+		switch {
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH), err == nil && n == 0:
+			return 0, nil
+		case err != nil:
+			return 0, fmt.Errorf("/proc/%d/task: %w", pid, err)
+		}
+		for rest := names[:n]; len(rest) > direntName; {
+			length := int(rest[16]) | int(rest[17])<<8
+			if length <= direntName || length > len(rest) {
+				return 0, fmt.Errorf("/proc/%d/task: record of %d bytes: %w", pid, length, unix.EIO)
+			}
+			tid, ok := pidOf(rest[direntName:length])
+			rest = rest[length:]
+			if !ok || tid == pid {
+				continue
+			}
+			b, err := p.read(pid, "/task/"+strconv.Itoa(tid)+"/stat")
+			if err != nil {
+				return 0, err
+			}
+			if st, ok := parseStat(b); ok && st.rssPages > 0 {
+				return tid, nil
+			}
+		}
+	}
+}
+
 // direntName is where the name starts in a linux_dirent64.
 const direntName = 19
 
@@ -171,6 +234,7 @@ func pidOf(name []byte) (int, bool) {
 
 // procStat is the part of /proc/PID/stat that is used; proc_pid_stat(5).
 type procStat struct {
+	state      byte
 	ownTicks   int64 // utime + stime
 	childTicks int64 // cutime + cstime
 	threads    int
@@ -193,6 +257,10 @@ func parseStat(b []byte) (procStat, bool) {
 		var word []byte
 		word, rest = nextWord(rest)
 		switch field {
+		case 3:
+			if len(word) > 0 {
+				st.state = word[0]
+			}
 		case 14, 15:
 			st.ownTicks += number(word)
 		case 16, 17:
@@ -236,8 +304,12 @@ func number(b []byte) int64 {
 
 // swapOf is a process's VmSwap: swapped pages are no longer resident, and a
 // job must not pass its limit by being swapped out.
-func (p *procScan) swapOf(pid int) (int64, error) {
-	b, err := p.read(pid, "/status")
+func (p *procScan) swapOf(pid int, st procStat) (int64, error) {
+	dir, err := p.memoryDir(pid, st)
+	if err != nil {
+		return 0, err
+	}
+	b, err := p.read(pid, dir+"/status")
 	if err != nil {
 		return 0, err
 	}
