@@ -22,6 +22,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"json":      cmdJSON,
 	"listen":    cmdListen,
 	"need":      cmdNeed,
+	"payload":   cmdPayload,
 	"unreached": cmdUnreached,
 }
 

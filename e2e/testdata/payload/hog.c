@@ -18,7 +18,6 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -218,49 +217,6 @@ static int page_tables(void)
 	return held();
 }
 
-/* Data in sockets that nobody reads. */
-static int sockets(void)
-{
-	size_t had = 0;
-	while (had < size) {
-		int s[2];
-		if (socketpair(AF_UNIX, SOCK_STREAM, 0, s) < 0) {
-			if (errno != EMFILE)
-				closed("socketpair");
-			pid_t pid = fork(); /* with a table of its own */
-			if (pid < 0)
-				closed("fork");
-			if (pid > 0) {
-				held();
-				pause();
-			}
-			for (int i = 3; i < 4096; i++)
-				close(i);
-			continue;
-		}
-		ssize_t n;
-		while ((n = send(s[0], block, 65536, MSG_DONTWAIT)) > 0)
-			had += n;
-		while ((n = send(s[1], block, 65536, MSG_DONTWAIT)) > 0)
-			had += n;
-	}
-	return held();
-}
-
-/* Byte-range locks: kernel memory for each. */
-static int locks(void)
-{
-	int fd = open("/tmp/locks", O_CREAT | O_RDWR, 0600);
-	if (fd < 0)
-		closed("/tmp/locks");
-	for (off_t at = size / 128; at > 0; at--) {
-		struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at * 2, .l_len = 1 };
-		if (fcntl(fd, F_SETLK, &l) < 0)
-			closed("fcntl");
-	}
-	return held();
-}
-
 /* A stack that is touched in places far apart, then everywhere. */
 static int stack(void)
 {
@@ -309,7 +265,7 @@ int main(int argc, char **argv)
 		{ "memfd", memfd }, { "secret", secret }, { "sysv", sysv }, { "messages", messages },
 		{ "semaphores", semaphores }, { "scratch", scratch }, { "shm", shm }, { "deleted", deleted },
 		{ "children", children }, { "leaderless", leaderless }, { "page-tables", page_tables },
-		{ "sockets", sockets }, { "locks", locks }, { "stack", stack }, { "vforks", vforks },
+		{ "stack", stack }, { "vforks", vforks },
 	};
 	if (argc > 2)
 		size = strtoul(argv[2], NULL, 10) * MIB;
