@@ -126,10 +126,11 @@ int main(void)
 	refused("init's program", open("/proc/1/exe", O_RDONLY));
 	refused("init's root", open("/proc/1/root/", O_RDONLY));
 	refused("init's directory", open("/proc/1/cwd/", O_RDONLY));
-	refused("init's descriptors", open("/proc/1/fd", O_RDONLY));
+	refused("init's descriptors", readlink("/proc/1/fd/3", buffer, sizeof buffer));
+	refused("init's channel", open("/proc/1/fd/3", O_RDWR));
 	refused("init's maps", open("/proc/1/maps", O_RDONLY));
 	refused("init's environment", open("/proc/1/environ", O_RDONLY));
-	refused("init's oom_score_adj", open("/proc/1/oom_score_adj", O_WRONLY));
+	refused("init's reprieve from the oom killer", write(open("/proc/1/oom_score_adj", O_WRONLY), "-1000", 5));
 	refused("reprieve from the oom killer", write(open("/proc/self/oom_score_adj", O_WRONLY), "-1000", 5));
 
 	/* Parts of the kernel that namespaces do not separate, or do badly */
@@ -162,7 +163,6 @@ int main(void)
 #ifdef __x86_64__
 	refused("iopl", syscall(SYS_iopl, 3));
 	refused("ioperm", syscall(SYS_ioperm, 0, 1, 1));
-	refused("modify_ldt", syscall(SYS_modify_ldt, 1, buffer, 16));
 #endif
 
 	/* Sockets beyond AF_UNIX and the internet's */
