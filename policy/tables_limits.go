@@ -59,7 +59,7 @@ var limitsTable = table{keys: []key{
 	},
 	{
 		name: "open_files", kind: kindCount, field: func(v any) any { return &v.(*Policy).Limits.OpenFiles },
-		min: 3, max: maxFiles, example: `256`,
+		min: 8, max: maxFiles, example: `256`,
 		doc: `Open files of each process. Always bounded.`,
 	},
 	{

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/policy/seccomp"
 	"github.com/brig-sandbox/brig/sandbox/launch"
@@ -139,21 +141,25 @@ func (s *attempt) openStdio() error {
 // launch starts the plan. The job's ends of the pipes are closed here whatever
 // happens, since until then no end of file is seen.
 func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("opening the null device: %w", err)
-	}
-	defer null.Close()
 	cfg := &launch.Config{
-		Plan: s.res.Plan, Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
+		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
 		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) },
 	}
+	null := -1
 	for i, end := range s.io.jobEnds {
-		cfg.Stdio[i] = uintptr(end)
-		if end < 0 {
-			cfg.Stdio[i] = null.Fd()
+		if end < 0 && null < 0 {
+			var err error
+			if null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+				return fmt.Errorf("opening the null device: %w", err)
+			}
+			defer unix.Close(null)
 		}
+		if end < 0 {
+			end = null
+		}
+		cfg.Stdio[i] = uintptr(end)
 	}
+	var err error
 	s.box, err = launch.Start(cfg)
 	s.io.closeJobEnds()
 	if err != nil {

@@ -94,12 +94,18 @@ func (r *resolver) limitTime() error {
 		return nil
 	}
 	d := time.Duration(l.CPUTime)
-	secs := int64(math.Ceil(d.Seconds()))
+	secs := cpuRlimit(d)
 	r.rlimit("cpu", secs, secs+1)
 	return r.supervised(LimitPlan{
 		Limit: "cpu_time", Asked: d.String(), Mechanism: "poll+RLIMIT_CPU", Written: d.String(), Holes: cpuHoles(),
 	})
 }
+
+// cpuRlimit is the soft RLIMIT_CPU, in seconds, behind a limit on CPU time. It
+// is beyond the limit, since the kernel holds it against time sampled at ticks,
+// which runs ahead of what is accounted: at the limit itself the signal could
+// come before the time that would explain it.
+func cpuRlimit(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) + 1 }
 
 // limitCPUs holds whole CPUs by affinity. The filter then keeps the job from
 // changing its mask.

@@ -75,6 +75,9 @@ func Start(ctx context.Context, spec *Spec) (*Sandbox, error) {
 
 // begin starts the sandbox; somebody must call live then.
 func begin(ctx context.Context, spec *Spec) (*Sandbox, error) {
+	defer func() {
+		spec.takeChild().Discard()
+	}()
 	host, lease, err := look(spec.Question())
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/launch"
 )
 
 // Spec is a job with every default filled in. Make one with NewSpec and change
@@ -38,8 +39,20 @@ type Spec struct {
 	// or a miss means to ask the cache and the compiler. Programs that import
 	// package configs pass configs.Filter.
 	Filter func(key string) ([]byte, bool)
+	// Child is a process made ahead of time by launch.Clone, with
+	// launch.DefaultNamespaces and the caller's ids, while the policy was still
+	// being read; nil to make one when it is needed. Start takes it over, also
+	// where it fails.
+	Child *launch.Child
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
+}
+
+// takeChild hands the child made ahead of time over, once.
+func (s *Spec) takeChild() *launch.Child {
+	c := s.Child
+	s.Child = nil
+	return c
 }
 
 // DefaultHostname is the host name of sandboxes that are not given one.

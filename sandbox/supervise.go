@@ -285,10 +285,7 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	r.StartedAt = v.started.UTC()
 	r.Usage.Wall = wall
 	r.Usage.OutputBytes = Amount(s.io.outputBytes())
-	if seen != nil {
-		r.Usage.Rusage.MaxRSS = max(int64(seen.MemoryPeak), 0)
-		r.Usage.MemoryPeakBytes, r.Usage.PIDsPeak = seen.MemoryPeak, seen.PIDsPeak
-	}
+	v.peaks(r, seen)
 	r.Receipt = v.receipts(proof, seen, r)
 	if e.Failure.Kind == BrigFailed {
 		s.err = v.failure(err)
@@ -296,6 +293,21 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	if ioerr != nil && s.err == nil {
 		s.err = &Error{Code: CodeStdio, Message: SafeText(ioerr.Error()), Cause: ioerr}
 	}
+}
+
+// peaks fills in what the job used at most. A job that ended before the first
+// look is known by its largest process alone, which is a lower bound.
+func (v *supervisor) peaks(r *Result, seen *pollerSeen) {
+	if seen != nil {
+		r.Usage.MemoryPeakBytes, r.Usage.PIDsPeak = seen.MemoryPeak, seen.PIDsPeak
+	}
+	if v.end == nil {
+		return
+	}
+	r.Usage.Rusage.MaxRSS = v.end.Sandbox.MaxRSS
+	r.Usage.MemoryPeakBytes = max(r.Usage.MemoryPeakBytes, Amount(v.end.Sandbox.MaxRSS))
+	r.Usage.ReadBytes, r.Usage.WriteBytes = Amount(v.end.Sandbox.Read), Amount(v.end.Sandbox.Written)
+	r.Usage.PIDsPeak = max(r.Usage.PIDsPeak, 1)
 }
 
 // outputPatience is how long brig waits for a caller who takes no output once
@@ -327,10 +339,7 @@ func (v *supervisor) conclude(err, closeErr error, total launch.Usage, seen *pol
 	e.Rusage = Rusage{User: used.User, System: used.System, VoluntarySwitches: used.Voluntary, ForcedSwitches: used.Forced}
 	l := &v.s.spec.Policy.Limits
 	if l.CPUTime != policy.Unlimited {
-		e.CPURlimit = time.Duration(l.CPUTime).Round(time.Second)
-		if e.CPURlimit < time.Duration(l.CPUTime) {
-			e.CPURlimit += time.Second
-		}
+		e.CPURlimit = time.Duration(cpuRlimit(time.Duration(l.CPUTime))) * time.Second
 		// Found too late to end it, but passed all the same.
 		if !e.CPU.Over && used.CPU() > time.Duration(l.CPUTime) && e.Ended {
 			e.CPU = Overrun{Over: true, Limit: int64(l.CPUTime), Seen: int64(used.CPU()), Kernel: true}

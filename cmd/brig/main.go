@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 )
 
 // exitFailure is the exit code of everything that is brig's own failure or
@@ -17,9 +16,6 @@ import (
 const exitFailure = 125
 
 func main() {
-	// The sandbox is cloned from the process's first thread: it lives as long
-	// as brig does, and a thread made for it would cost its making.
-	runtime.LockOSThread()
 	os.Exit(execute(os.Args[1:]))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/launch"
 )
 
 const runLong = `Run one untrusted command in a fresh, rootless sandbox.
@@ -61,11 +62,14 @@ func newRunCommand() *cobra.Command {
 // run is `brig run`. What the job printed and how it ended go their own ways;
 // its error is an exit code with nothing left to print, or brig's own failure.
 func run(cmd *cobra.Command, f *runFlags, args []string) error {
+	child := f.cloneAhead()
 	p, err := f.policy()
 	if err != nil {
+		child.Discard()
 		return err
 	}
 	spec := sandbox.NewSpec(p, args...)
+	spec.Child = child
 	spec.Dir = f.dir
 	spec.Hostname = f.hostname
 	spec.Filter = configs.Filter
@@ -75,13 +79,14 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	}
 	reports, err := f.openReports()
 	if err != nil {
+		child.Discard()
 		return err
 	}
 	defer reports.close()
 	streams, err := f.openStreams(spec)
 	if err != nil {
-		reports.write(nil, err)
-		return err
+		child.Discard()
+		return errors.Join(err, reports.write(nil, err))
 	}
 	defer streams.close()
 	ctx, stop := cancelOnSignal()
@@ -94,6 +99,16 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		err = streams.err()
 	}
 	return f.verdict(result, err)
+}
+
+// cloneAhead begins to make the sandbox's first process while the policy is
+// being read: both take about as long. Root's is cloned with other ids, which
+// have to be set aside first, and a plan that is only printed needs none.
+func (f *runFlags) cloneAhead() *launch.Child {
+	if os.Getuid() == 0 || f.plan != "" {
+		return nil
+	}
+	return launch.Clone(launch.DefaultNamespaces(), uint32(os.Getuid()), uint32(os.Getgid()))
 }
 
 // verdict says on stderr what the user would otherwise not understand, and
@@ -122,8 +137,9 @@ func (f *runFlags) verdict(result *sandbox.Result, err error) error {
 	}
 }
 
-// cancelOnSignal returns a context that ends when brig is asked to end. A
-// second signal kills brig at once; the sandbox ends with it all the same.
+// cancelOnSignal returns a context that ends when brig is asked to end. Further
+// signals change nothing: timeout(1) sends two, and the result is still to be
+// written.
 func cancelOnSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
@@ -131,9 +147,10 @@ func cancelOnSignal() (context.Context, func()) {
 		// Beside the start, not before it: until this is done a signal ends
 		// brig at once, and with it the sandbox.
 		signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
-		if s, ok := <-ch; ok {
-			cancel(&sandbox.Cancelled{Signal: s.(unix.Signal)})
-			signal.Stop(ch)
+		for s := range ch {
+			if sig, ok := s.(unix.Signal); ok {
+				cancel(&sandbox.Cancelled{Signal: sig})
+			}
 		}
 	}()
 	return ctx, func() { cancel(nil) }

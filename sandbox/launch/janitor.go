@@ -1,9 +1,7 @@
 package launch
 
 import (
-	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +12,7 @@ import (
 // brig is gone. It lives in a user namespace with the sandbox's ids, since files
 // that belong to them, and directories that overlayfs made for nobody, cannot
 // be removed from outside.
-type Janitor struct{ box Sandbox }
+type Janitor struct{ box *Sandbox }
 
 // JanitorConfig says what to remove and with whose ids.
 type JanitorConfig struct {
@@ -30,38 +28,34 @@ var removers = []string{"/usr/bin/rm", "/bin/rm"}
 
 // StartJanitor starts a janitor. Close makes it do its work.
 func StartJanitor(cfg *JanitorConfig) (*Janitor, error) {
-	image, err := initImage()
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(image)
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening the null device: %w", err)
-	}
-	defer null.Close()
 	p := &plan.Plan{IDs: cfg.IDs, Namespaces: []plan.Namespace{plan.User}, Ops: []plan.Op{{Kind: plan.MapIDs}}}
-	c := &Config{Plan: p, Stdio: [3]uintptr{null.Fd(), null.Fd(), null.Fd()}, WriteMaps: cfg.WriteMaps}
-	j := &Janitor{Sandbox{plan: p, pidfd: -1, channel: -1}}
-	block, err := janitorProgram(c, cfg.Paths)
+	c := Clone(p.Namespaces, cfg.IDs.CloneUID, cfg.IDs.CloneGID)
+	block, err := janitorProgram(p, cfg.Paths)
+	box, err := c.start(p, block, err)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.box.start(c, image, func() error { return writeAll(j.box.program, block) }); err != nil {
-		return nil, err
+	if cfg.IDs.By != plan.ByInit {
+		if err = cfg.WriteMaps(box.pid); err == nil {
+			err = box.tell('M', nil)
+		}
+		if err != nil {
+			_, _ = box.Close()
+			return nil, err
+		}
 	}
-	return j, nil
+	return &Janitor{box}, nil
 }
 
 // janitorProgram waits for the end of the channel, whatever brings it about,
 // and becomes rm.
-func janitorProgram(c *Config, paths []string) ([]byte, error) {
-	l := &lowering{program: newProgram(), cfg: c, plan: c.Plan, readBack: map[int]uint64{}}
+func janitorProgram(p *plan.Plan, paths []string) ([]byte, error) {
+	l := &lowering{program: newProgram(), plan: p, readBack: map[int]uint64{}}
 	// A session of its own: what a terminal sends to brig's group, such as the
 	// interrupt that ends brig, is not meant for the janitor.
 	l.call(unix.SYS_SETSID)
 	l.call(unix.SYS_CLOSE_RANGE, n(programFD), n(1<<32-1), n(0))
-	l.mapIDs(&c.Plan.Ops[0])
+	l.mapIDs()
 	buf := l.alloc(8)
 	l.call(unix.SYS_READ, fd(channelFD), n(buf), n(1))
 	l.op(kindExec, 0, 0, nil, n(l.pointers(removers)), n(l.pointers(append([]string{"rm", "-rf", "--"}, paths...))), n(l.words(0)))
@@ -71,22 +65,12 @@ func janitorProgram(c *Config, paths []string) ([]byte, error) {
 // Close makes the janitor do its work and waits for it. It returns an error
 // when the janitor could not be waited for, or said that it failed.
 func (j *Janitor) Close() error {
-	unix.Close(j.box.channel)
-	var status unix.WaitStatus
-	var err error
-	for {
-		_, err = unix.Wait4(j.box.pid, &status, 0, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	// The end of the channel is the sign; wait closes the descriptor.
+	_ = unix.Shutdown(j.box.channel, unix.SHUT_RDWR)
+	status, _, err := j.box.wait()
 	unix.Close(j.box.pidfd)
-	unix.Close(j.box.program)
-	if j.box.release != nil {
-		close(j.box.release)
-	}
 	if err != nil {
-		return fmt.Errorf("waiting for the janitor: %w", err)
+		return err
 	}
 	if status != 0 {
 		return fmt.Errorf("the janitor failed with status %d", status)

@@ -57,8 +57,8 @@ func small(argv ...string) *plan.Plan {
 	}
 }
 
-// start starts a plan and returns what the job printed and how it ended.
-func start(t testing.TB, p *plan.Plan) (string, End, error) {
+// launch starts a plan whose job's output goes to w.
+func launch(t testing.TB, p *plan.Plan, w *os.File, with ...func(*Config)) (*Sandbox, error) {
 	t.Helper()
 	if err := plan.Check(p); err != nil {
 		t.Fatal(err)
@@ -68,41 +68,86 @@ func start(t testing.TB, p *plan.Plan) (string, End, error) {
 		t.Fatal(err)
 	}
 	defer null.Close()
+	if w == nil {
+		w = null
+	}
+	cfg := &Config{
+		Plan: p, Env: []string{"PATH=/usr/bin"}, Stdio: [3]uintptr{null.Fd(), w.Fd(), w.Fd()},
+		WriteMaps: func(pid int) error { return writeMapsDirect(pid, &p.IDs) },
+	}
+	for _, f := range with {
+		f(cfg)
+	}
+	return Start(cfg)
+}
+
+// start starts a plan and returns what the job printed and how it ended.
+func start(t testing.TB, p *plan.Plan, with ...func(*Config)) (string, End, error) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	s, err := Start(&Config{
-		Plan: p, Env: []string{"PATH=/usr/bin"}, Stdio: [3]uintptr{null.Fd(), w.Fd(), w.Fd()},
-		WriteMaps: func(pid int) error { return writeMapsDirect(pid, &p.IDs) },
-	})
+	s, err := launch(t, p, w, with...)
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	end, err := await(s)
+	if err != nil && end == nil {
+		return "", End{}, err
+	}
+	s.Kill() // what is left holds the pipe
+	out, rerr := io.ReadAll(r)
+	if rerr != nil {
+		t.Fatal(rerr)
+	}
+	return string(out), *end, err
+}
+
+// await receives messages until the end.
+func await(s *Sandbox) (*End, error) {
 	for {
 		m, err := s.Receive()
 		switch {
 		case err != nil:
-			return "", End{}, err
+			return nil, err
 		case m.Failed != nil:
-			return "", End{}, m.Failed
+			return nil, m.Failed
+		case m.End != nil && m.End.Failed != nil:
+			return m.End, m.End.Failed
 		case m.End != nil:
-			out, err := io.ReadAll(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.End.Failed != nil {
-				return string(out), *m.End, m.End.Failed
-			}
-			return string(out), *m.End, nil
+			return m.End, nil
 		}
 		for _, f := range m.Ready {
 			f.Close()
 		}
 	}
+}
+
+// begin starts a plan and returns once the job's process is there. The sandbox
+// is closed with the test.
+func begin(t *testing.T, p *plan.Plan, w *os.File, with ...func(*Config)) *Sandbox {
+	t.Helper()
+	s, err := launch(t, p, w, with...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	m, err := s.Receive()
+	if err != nil || m.Ready == nil {
+		t.Fatalf("got %+v, %v", m, err)
+	}
+	for _, f := range m.Ready {
+		f.Close()
+	}
+	return s
 }
 
 func writeMapsDirect(pid int, ids *plan.IDs) error {

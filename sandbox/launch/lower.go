@@ -34,7 +34,6 @@ type lowering struct {
 	layers   int // uppers made so far
 	jobPID   cell
 	packs    int // taken from Config.Packs
-	given    int // taken from Config.Handles
 	readBack map[int]uint64
 	tmpfses  map[string]cell // further tmpfs mounts, by target
 }
@@ -64,7 +63,7 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.CloseDescriptors:
 		l.closeDescriptors()
 	case plan.MapIDs:
-		l.mapIDs(op)
+		l.mapIDs()
 	case plan.CgroupNamespace:
 		l.call(unix.SYS_UNSHARE, n(unix.CLONE_NEWCGROUP))
 	case plan.PrivateMounts:
@@ -159,15 +158,8 @@ func (l *lowering) stop() {
 }
 
 func (l *lowering) closeDescriptors() {
-	// The program stays mapped without its descriptor. What brig handed over
-	// behind it moves out of the way of the numbers that follow, the last one
-	// first, and everything else goes.
-	passed := len(l.cfg.Packs) + len(l.cfg.Handles)
-	for i := passed - 1; i >= 0; i-- {
-		l.call(unix.SYS_DUP3, fd(programFD+1+i), fd(firstFreeFD+i), n(unix.O_CLOEXEC))
-	}
-	l.call(unix.SYS_CLOSE_RANGE, fd(firstFreeFD+passed), n(1<<32-1), n(0))
-	l.call(unix.SYS_CLOSE_RANGE, n(programFD), n(firstFreeFD-1), n(0))
+	// The program stays mapped without its descriptor.
+	l.call(unix.SYS_CLOSE_RANGE, n(programFD), n(1<<32-1), n(0))
 	// The numbers signalFD, releaseReadFD and releaseWriteFD follow from this
 	// order. SIGCHLD is blocked so that it is read, not delivered.
 	set := l.words(1 << (unix.SIGCHLD - 1))
@@ -175,11 +167,30 @@ func (l *lowering) closeDescriptors() {
 	l.call(unix.SYS_SIGNALFD4, fd(-1), n(set), n(8), n(unix.SFD_CLOEXEC))
 	l.pipe = l.alloc(8)
 	l.call(unix.SYS_PIPE2, n(l.pipe), n(unix.O_CLOEXEC))
+	l.receiveDescriptors()
 	// The modes of what is made are the plan's; the job gets a usual mask.
 	l.call(unix.SYS_UMASK, n(0))
 }
 
-func (l *lowering) mapIDs(op *plan.Op) {
+// receiveDescriptors takes what brig sends behind the program: the job's
+// standard descriptors and the contents of what is copied. They get the next
+// free numbers, from firstFreeFD.
+func (l *lowering) receiveDescriptors() {
+	count := 3 + len(l.cfg.Packs)
+	size := 16 + 4*count
+	buf := l.alloc(8)
+	msg := l.alloc(56)
+	l.put64(msg+16, l.words(buf, 1))
+	l.put64(msg+24, 1)
+	control := l.alloc((size + 7) &^ 7)
+	l.put64(msg+32, control)
+	l.put64(msg+40, uint64((size+7)&^7))
+	l.call(unix.SYS_RECVMSG, fd(channelFD), n(msg), n(unix.MSG_CMSG_CLOEXEC))
+	l.compare(buf, 1, 0xff, 'D', unix.EPROTO)
+	l.compare(control, 8, ^uint64(0), uint64(size), unix.EPROTO) // cmsg_len: all of them
+}
+
+func (l *lowering) mapIDs() {
 	if l.plan.IDs.By != plan.ByInit {
 		l.wait(channelFD, 'M')
 		return

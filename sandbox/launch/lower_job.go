@@ -85,12 +85,14 @@ func (l *lowering) ready(op *plan.Op) error {
 	}
 	l.call(unix.SYS_SENDMSG, fd(channelFD), n(msg), n(unix.MSG_NOSIGNAL))
 	l.call(unix.SYS_CLOSE_RANGE, n(firstFreeFD), n(1<<32-1), n(0))
+	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0)) // the pidfd took the lowest number
 	return nil
 }
 
 // release lets the job's process go on and makes init what it stays.
 func (l *lowering) release() {
-	l.call(unix.SYS_WRITE, fd(releaseWriteFD), l.str("G"), n(1))
+	// Nobody reads where the job's process has failed by now; its end says how.
+	l.callOK([]unix.Errno{unix.EPIPE}, unix.SYS_WRITE, fd(releaseWriteFD), l.str("G"), n(1))
 	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
 	l.op(kindServe, 0, 0, nil, fd(signalFD), l.jobPID.val())
 }
@@ -106,12 +108,17 @@ func (l *lowering) session() {
 	l.call(unix.SYS_UMASK, n(0o022))
 	l.call(unix.SYS_SETSID)
 	if l.plan.Stdio != plan.Terminal {
+		for i := range 3 {
+			l.call(unix.SYS_DUP3, fd(firstFreeFD+i), n(uint64(i)), n(0))
+		}
+		l.call(unix.SYS_CLOSE_RANGE, n(releaseWriteFD), n(1<<32-1), n(0))
 		return
 	}
 	l.call(unix.SYS_IOCTL, l.slave.val(), n(unix.TIOCSCTTY), n(0))
 	for i := range 3 {
 		l.call(unix.SYS_DUP3, l.slave.val(), n(uint64(i)), n(0))
 	}
+	l.call(unix.SYS_CLOSE_RANGE, n(releaseWriteFD), n(1<<32-1), n(0))
 }
 
 var rlimitNumbers = []string{
@@ -224,25 +231,33 @@ const (
 func (l *lowering) landlock(op *plan.Op) {
 	attr := l.words(landlockAll)
 	rules := l.get(unix.SYS_LANDLOCK_CREATE_RULESET, n(attr), n(8), n(0))
-	add := func(path string, access uint64) {
-		p := l.getOK([]unix.Errno{unix.ENOENT}, unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str(path), n(unix.O_PATH|unix.O_CLOEXEC), n(0))
-		at := l.alloc(16) // struct landlock_path_beneath_attr is packed: u64, s32
-		l.put64(at, access)
-		// The rule takes the descriptor from its own memory: F_DUPFD puts it there.
-		l.op(kindCall, unix.SYS_FCNTL, cell(at+8), []unix.Errno{unix.EBADF}, p.val(), n(unix.F_DUPFD_CLOEXEC), n(firstFreeFD))
-		l.callOK([]unix.Errno{unix.EBADF}, unix.SYS_LANDLOCK_ADD_RULE, rules.val(), n(unix.LANDLOCK_RULE_PATH_BENEATH), n(at), n(0))
+	add := func(path string, access ...uint64) {
+		// struct landlock_path_beneath_attr is packed: u64, s32. The call that
+		// opens the path puts its descriptor there.
+		at := l.alloc(16)
+		dir := cell(at + 8)
+		l.op(kindCall, unix.SYS_OPENAT, dir, []unix.Errno{unix.ENOENT}, fd(unix.AT_FDCWD), l.str(path), n(unix.O_PATH|unix.O_CLOEXEC), n(0))
+		l.put64(at, access[0])
+		l.callOK([]unix.Errno{unix.EBADF, unix.EINVAL}, unix.SYS_LANDLOCK_ADD_RULE, rules.val(), n(unix.LANDLOCK_RULE_PATH_BENEATH), n(at), n(0))
+		if len(access) > 1 {
+			also := l.alloc(16)
+			l.put64(also, access[1])
+			l.op(kindCall, unix.SYS_FCNTL, cell(also+8), []unix.Errno{unix.EBADF}, dir.val(), n(unix.F_DUPFD_CLOEXEC), n(0))
+			l.callOK([]unix.Errno{unix.EBADF}, unix.SYS_LANDLOCK_ADD_RULE, rules.val(), n(unix.LANDLOCK_RULE_PATH_BENEATH), n(also), n(0))
+			l.callOK([]unix.Errno{unix.EBADF}, unix.SYS_CLOSE, cell(also+8).val())
+		}
+		l.callOK([]unix.Errno{unix.EBADF}, unix.SYS_CLOSE, dir.val())
 	}
 	for _, p := range op.Names {
 		add(p, landlockRead)
 	}
 	for _, p := range op.Write {
-		if strings.HasSuffix(p, "/.") { // a file, see Resolve
-			add(strings.TrimSuffix(p, "/."), landlockFiles)
-			continue
-		}
-		add(p, landlockAll)
+		// Rights on directories are refused for a file, which then has those
+		// of files; for a directory these add nothing.
+		add(p, landlockAll, landlockFiles)
 	}
 	l.call(unix.SYS_LANDLOCK_RESTRICT_SELF, rules.val(), n(0))
+	l.call(unix.SYS_CLOSE, rules.val())
 }
 
 // capability is a capability's number by its name, in the kernel's order.

@@ -1,7 +1,6 @@
 package launch
 
 import (
-	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +19,6 @@ func (l *lowering) open(op *plan.Op) error {
 	}
 	var h cell
 	switch {
-	case op.Flags.Has(plan.FromParent):
-		if l.given >= len(l.cfg.Handles) {
-			return errNoHandle
-		}
-		h = l.cell()
-		l.put32(uint64(h), uint32(firstFreeFD+len(l.cfg.Packs)+l.given))
-		l.given++
 	case op.Flags.Has(plan.InPlace):
 		h = l.getOK(absent, unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str(op.Source),
 			n(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC), n(0))
@@ -56,9 +48,6 @@ func (l *lowering) open(op *plan.Op) error {
 	}
 	return nil
 }
-
-// errNoHandle says that Config.Handles is shorter than the plan's list.
-var errNoHandle = errors.New("launch: a mount without its descriptor")
 
 // gone are the errnos of calls on an optional source that was not there.
 func gone(op *plan.Op) []unix.Errno {

@@ -27,7 +27,7 @@ func full(t *testing.T) *Config {
 	}
 	insert(plan.Scratch,
 		plan.Op{Kind: plan.Open, Handle: 3, Source: "/tmp", Flags: plan.InPlace | plan.Optional},
-		plan.Op{Kind: plan.Open, Handle: 4, Source: "/srv", Flags: plan.FromParent},
+		plan.Op{Kind: plan.Open, Handle: 4, Source: "/srv", Flags: plan.InPlace},
 		plan.Op{Kind: plan.Open, Handle: 5, Source: "/var/tmp", Flags: plan.NoDev},
 		plan.Op{Kind: plan.SetIDs, UID: 0, GID: 0, Flags: plan.KeepSetgrps})
 	insert(plan.Mkdir, plan.Op{Kind: plan.Upper, Handle: 5})
@@ -53,7 +53,7 @@ func full(t *testing.T) *Config {
 		t.Fatal(err)
 	}
 	t.Cleanup(pack.Close)
-	return &Config{Plan: p, Env: []string{"A=b"}, Filters: [][]byte{allowAll}, Packs: []*Pack{pack}, Handles: []*os.File{os.Stdin}}
+	return &Config{Plan: p, Env: []string{"A=b"}, Filters: [][]byte{allowAll}, Packs: []*Pack{pack}}
 }
 
 func TestEveryKindIsLowered(t *testing.T) {
@@ -158,7 +158,6 @@ func TestLowerErrors(t *testing.T) {
 		{"capability", op(plan.Capabilities, func(o *plan.Op) { o.Names = []string{"CHOWN"} }), `launch: no capability "CHOWN"`},
 		{"CPU list", op(plan.Affinity, func(o *plan.Op) { o.Data = "3-1" }), `launch: CPU list "3-1"`},
 		{"copy without its content", func(c *Config) { c.Packs = nil }, "launch: a copy without its content"},
-		{"handle without its file", func(c *Config) { c.Handles = nil }, "launch: a mount without its descriptor"},
 		{"unknown descriptor", op(plan.Ready, func(o *plan.Op) { o.Names = []string{"stdin"} }), `launch: no descriptor "stdin" to send`},
 		{"unknown tmpfs", op(plan.Ready, func(o *plan.Op) { o.Names = []string{"tmpfs:/d"} }), `launch: no descriptor "tmpfs:/d" to send`},
 		{"no terminal", func(c *Config) { c.Plan.Stdio = plan.Pipes }, `launch: no descriptor "terminal" to send`},

@@ -11,12 +11,17 @@ import (
 )
 
 // Usage is what a process, or a group of them, has consumed, as getrusage(2)
-// counts it. It has no peak memory: ru_maxrss starts at the size of the
-// process that was cloned.
+// counts it.
 type Usage struct {
 	User, System time.Duration
 	// Voluntary and Forced are context switches.
 	Voluntary, Forced int64
+	// MaxRSS is the largest resident set of any one process, in bytes. It is
+	// honest for the job's processes, which descend from init, a few pages
+	// large; that of init itself starts at the size of the process that cloned.
+	MaxRSS int64
+	// Read and Written are bytes that block devices transferred.
+	Read, Written int64
 }
 
 // CPU is user plus system time.
@@ -141,7 +146,7 @@ func (s *Sandbox) report(b []byte) (Message, error) {
 func rusage(ru *unix.Rusage) Usage {
 	return Usage{
 		User: time.Duration(ru.Utime.Nano()), System: time.Duration(ru.Stime.Nano()),
-		Voluntary: ru.Nvcsw, Forced: ru.Nivcsw,
+		Voluntary: ru.Nvcsw, Forced: ru.Nivcsw, Read: ru.Inblock * 512, Written: ru.Oublock * 512,
 	}
 }
 
@@ -150,5 +155,8 @@ func decodeUsage(b []byte) Usage {
 	tv := func(i int) time.Duration {
 		return time.Duration(word(i))*time.Second + time.Duration(word(i+1))*time.Microsecond
 	}
-	return Usage{User: tv(0), System: tv(2), Voluntary: word(16), Forced: word(17)}
+	return Usage{
+		User: tv(0), System: tv(2), Voluntary: word(16), Forced: word(17),
+		MaxRSS: word(4) * 1024, Read: word(10) * 512, Written: word(11) * 512,
+	}
 }

@@ -179,7 +179,7 @@ func (l *lowering) copyIn(op *plan.Op) error {
 	if l.packs >= len(l.cfg.Packs) {
 		return errNoPack
 	}
-	pack, content := l.cfg.Packs[l.packs], fd(firstFreeFD+l.packs)
+	pack, content := l.cfg.Packs[l.packs], fd(firstFreeFD+3+l.packs)
 	l.packs++
 	job := l.plan.Find(plan.JobIDs)
 	own := l.plan.Find(plan.SetIDs) != nil

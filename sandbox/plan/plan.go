@@ -130,7 +130,6 @@ const (
 	NoFollow                      // Target may not pass through a symbolic link
 	InPlace                       // Open: not a copy of the mount, for a lower layer
 	JobOwned                      // Mkdir: the directory is the job's
-	FromParent                    // Open: the parent opened it and hands it over
 
 	flagsEnd = 1 << iota
 )

@@ -110,7 +110,7 @@ func (op *Op) AppendText(b []byte) []byte {
 	return b
 }
 
-var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "from-parent"}
+var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned"}
 
 // String lists the flags' names, separated by commas.
 func (fl Flags) String() string {

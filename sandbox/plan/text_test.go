@@ -80,7 +80,7 @@ func TestOpText(t *testing.T) {
 		op   Op
 		want string
 	}{
-		{Op{Kind: Open, Handle: 2, Source: "/home/a b", Flags: ReadOnly | FromParent}, `open #2 "/home/a b" ro,from-parent`},
+		{Op{Kind: Open, Handle: 2, Source: "/home/a b", Flags: ReadOnly | InPlace}, `open #2 "/home/a b" ro,in-place`},
 		{Op{Kind: Open, Handle: 1, Source: "/dev/null", CharDevice: 259}, "open #1 /dev/null char 1:3"},
 		{Op{Kind: Mkdir, Target: "/tmp", Mode: 0o1777, Flags: JobOwned}, "mkdir -> /tmp mode 01777 job-owned"},
 		{Op{Kind: Symlink, Target: "/bin", Data: "usr/bin"}, `symlink -> /bin "usr/bin"`},
