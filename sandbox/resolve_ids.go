@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/plan"
@@ -27,8 +28,16 @@ func (r *resolver) resolveIDs() error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(append(slices.Clone(ids.UID), ids.GID...), func(m userns.Mapping) bool { return m.Outside == 0 }) {
+		return newError(CodeIDs, fmt.Sprintf("map %q would map a host id 0: the caller's group is root's, and root is never mapped", kind),
+			"run brig with another group (newgrp, or runAsGroup in a pod), or use --userns isolated")
+	}
 	if err := ids.CheckInside(u.UID, u.GID); err != nil {
-		return newError(CodeIDs, fmt.Sprintf("the job's ids %d:%d are not mapped: %v", u.UID, u.GID, err),
+		cause := err.Error()
+		if problem := (*userns.Problem)(nil); errors.As(err, &problem) {
+			cause = problem.Cause
+		}
+		return newError(CodeIDs, fmt.Sprintf("the job's ids %d:%d are not mapped: %s", u.UID, u.GID, cause),
 			"choose other ids with --user or another mapping with --userns")
 	}
 	out := &r.plan.IDs

@@ -1,0 +1,247 @@
+package sandbox_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/sandbox/probe"
+	"github.com/brig-sandbox/brig/userns"
+)
+
+func mount(source, target string, access policy.Access) policy.Mount {
+	return policy.Mount{Type: policy.Bind, Source: source, Target: target, Access: access}
+}
+
+// byRoot makes a recorded host that of a caller who is root.
+func byRoot(h *probe.Host) {
+	h.UID, h.GID, h.User = 0, 0, "root"
+	r := []userns.Range{{Start: 1 << 20, Count: 65536}}
+	h.SubIDs = userns.SubIDs{UID: r, GID: r}
+}
+
+// Each case takes a job that is given and changes one thing.
+func TestResolveRefuses(t *testing.T) {
+	type world struct {
+		spec *sandbox.Spec
+		p    *policy.Policy
+		host *probe.Host
+	}
+	mounts := func(m ...policy.Mount) func(*world) {
+		return func(w *world) { w.p.Filesystem.Mounts = m }
+	}
+	tests := []struct {
+		name   string
+		policy string
+		change func(*world)
+		code   sandbox.Code
+		want   string
+	}{
+		{"no command", "strict", func(w *world) { w.spec.Args = nil }, sandbox.CodeNoCommand, "no command to run\n  fix: name one: brig run -- COMMAND [ARG...]"},
+		{"empty command", "strict", func(w *world) { w.spec.Args = []string{""} }, sandbox.CodeNoCommand, "no command to run\n  fix: name one: brig run -- COMMAND [ARG...]"},
+		{"NUL in an argument", "strict", func(w *world) { w.spec.Args = []string{"echo", "a\x00b"} }, sandbox.CodeBadSpec, `argument 1 holds a NUL byte: a\x00b` + "\n  fix: remove it: the kernel ends strings there"},
+		{"NUL in the environment", "strict", func(w *world) { w.spec.Env = []string{"A=\x00\x1b[2J"} }, sandbox.CodeBadSpec, `environment variable 0 holds a NUL byte: A=\x00\x1b[2J` + "\n  fix: remove it: the kernel ends strings there"},
+		{"10 MiB of arguments are the kernel's business, 17 are not", "strict", func(w *world) {
+			w.spec.Args = []string{"echo", strings.Repeat("x", 1<<20)}
+			for range 16 {
+				w.spec.Args = append(w.spec.Args, w.spec.Args[1])
+			}
+		}, sandbox.CodeTooLong, "argument list of 17825814 bytes, the most is 16777216\n  fix: pass long input as a file or on stdin"},
+		{"no host name", "strict", func(w *world) { w.spec.Hostname = "" }, sandbox.CodeBadSpec, `host name ""` + "\n  fix: use 1 to 64 letters, digits, dots and hyphens"},
+		{"host name with a newline", "strict", func(w *world) { w.spec.Hostname = "a\n127.0.0.1 bank" }, sandbox.CodeBadSpec, `host name "a\n127.0.0.1 bank"` + "\n  fix: use 1 to 64 letters, digits, dots and hyphens"},
+		{"long host name", "strict", func(w *world) { w.spec.Hostname = strings.Repeat("h", 65) }, sandbox.CodeBadSpec, `host name "` + strings.Repeat("h", 65) + `"` + "\n  fix: use 1 to 64 letters, digits, dots and hyphens"},
+
+		{"old kernel", "strict", func(w *world) { w.host.Kernel = probe.Kernel{Major: 5, Minor: 10, Release: "5.10.0-8"} }, sandbox.CodeKernel, "kernel 5.10.0-8 is older than 5.14\n  fix: run brig on a newer kernel"},
+		{"no user namespace", "strict", func(w *world) { w.host.UserNS = probe.Fact{Cause: "they are off", Fix: "turn them on"} }, sandbox.CodeHost, "user namespaces cannot be had here: they are off\n  fix: turn them on"},
+		{"no mount_setattr", "strict", func(w *world) { w.host.MountAttr = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "recursive read-only mounts cannot be had here: c\n  fix: f"},
+		{"masked proc", "strict", func(w *world) { w.host.Proc = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "a procfs of the sandbox's own cannot be had here: c\n  fix: f"},
+		{"no network namespace", "strict", func(w *world) { w.host.NetNS = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "a network stack of the sandbox's own cannot be had here: c\n  fix: f"},
+		{"no seccomp", "strict", func(w *world) { w.host.Seccomp = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "seccomp filters cannot be loaded here: c\n  fix: f"},
+		{"network user", "strict", func(w *world) { w.p.Network.Mode = policy.NetworkUser }, sandbox.CodeBadSpec, `network mode "user" is not offered` + "\n" + `  fix: use "none" or "host"`},
+		{"image", "strict", func(w *world) { w.p.Filesystem.Root = "image:debian" }, sandbox.CodeBadSpec, `root file system "image:debian" is not offered` + "\n" + `  fix: use "host" or "dir:PATH"`},
+
+		{"missing source", "strict", mounts(mount("/home/alice/nothing", "/w", policy.ReadOnly)), sandbox.CodeSource, "source /home/alice/nothing does not exist\n  fix: check the path"},
+		{"source is a link", "strict", func(w *world) {
+			mounts(mount("/home/alice/link", "/w", policy.ReadOnly))(w)
+			w.host.Files["/home/alice/link"] = probe.File{Type: probe.Symlink, Link: "/etc\x1b"}
+		}, sandbox.CodeSource, `source /home/alice/link is a symbolic link to /etc\x1b` + "\n  fix: name the directory itself"},
+		{"source is a socket", "strict", mounts(mount("/dev/null", "/w", policy.ReadOnly)), sandbox.CodeSource, "source /dev/null is a other, not a file or directory\n  fix: check the path"},
+		{"source cannot be seen", "strict", func(w *world) {
+			mounts(mount("/root/x", "/w", policy.ReadOnly))(w)
+			w.host.Files["/root/x"] = probe.File{Type: probe.Unknown, Problem: "permission denied"}
+		}, sandbox.CodeSource, "source /root/x cannot be looked at: permission denied, not a file or directory\n  fix: check the path"},
+		{"root is a file", "strict", func(w *world) { w.p.Filesystem.Root = "dir:/home/alice/project/input" }, sandbox.CodeSource, "root file system /home/alice/project/input is a file, not a directory\n  fix: check the path"},
+		{"unknown access", "strict", mounts(mount(projectDir, "/w", "rwx")), sandbox.CodeBadSpec, `access "rwx" of /w` + "\n  fix: use ro, rw, cow or copy"},
+		{"cow with isolated", "judge", mounts(mount(projectDir, "/w", policy.CopyOnWrite)), sandbox.CodeSource, projectDir + " cannot be given cow with map isolated: the caller's own id is not in the sandbox, so nothing in it may be written\n  fix: use access copy, or --userns keep-id or single"},
+		{"rw with isolated", "judge", mounts(mount(projectDir, "/w", policy.ReadWrite)), sandbox.CodeSource, projectDir + " cannot be given rw with map isolated: the caller's own id is not in the sandbox, so nothing in it may be written\n  fix: use access copy, or --userns keep-id or single"},
+		{"rw by root", "strict", func(w *world) {
+			mounts(mount(projectDir, "/w", policy.ReadWrite))(w)
+			byRoot(w.host)
+		}, sandbox.CodeSource, projectDir + " cannot be given rw: called by root, brig maps unprivileged ids only, and none of them owns it\n  fix: run brig as the user whose directory it is, or use access copy or ro"},
+		{"cow of a file", "default", mounts(mount(projectDir+"/input", "/w", policy.CopyOnWrite)), sandbox.CodeSource, projectDir + "/input cannot be given copy-on-write: it is not a directory\n  fix: use access copy or ro for a file"},
+		{"cow over a nested mount", "default", func(w *world) {
+			w.host.Mounts = append(w.host.Mounts, probe.Mount{Point: projectDir + "/cache", FSType: "fuse"})
+		}, sandbox.CodeSource, projectDir + " cannot be given copy-on-write: a fuse is mounted below it at " + projectDir + "/cache, and overlayfs takes no mounts below a layer\n  fix: give a directory without mounts, unmount it, or use access ro or copy"},
+		{"cow without overlayfs", "default", func(w *world) { w.host.Overlay = probe.Fact{Cause: "no such file system"} }, sandbox.CodeHost, projectDir + " cannot be given copy-on-write: overlayfs cannot be mounted here: no such file system\n  fix: give it with access ro, rw or copy"},
+		{"no such program to copy", "judge", func(w *world) { w.spec.Args = []string{"./b.out"} }, sandbox.CodeNotFound, "./b.out: no such file\n  fix: check the path: it is looked up on the host and copied in"},
+		{"a directory to copy", "judge", func(w *world) { w.spec.Args = []string{projectDir + "/../project"} }, sandbox.CodeSource, "command " + projectDir + " is a dir, not a program\n  fix: check the path"},
+
+		{"more CPUs than the host has", "strict", func(w *world) { w.p.Limits.CPUs = 9 }, sandbox.CodeLimit, "cpus 9: the range on this host is 0.01 to 8.00\n  fix: ask for fewer"},
+		{"half a CPU", "strict", func(w *world) { w.p.Limits.CPUs = 0.5 }, sandbox.CodeLimit, `limit cpus = 0.5 cannot be held here: without a cgroup only whole CPUs can be held, by affinity` + "\n" + `  fix: ask for 1, or set enforcement.limits = "best-effort" to run without it`},
+		{"CPU of another", "strict", func(w *world) { w.p.Limits.CPUSet = "0,8" }, sandbox.CodeLimit, `cpuset "0,8": CPU 8 is not among those this process may use: 0-7` + "\n  fix: choose among these"},
+		{"no CPU list", "strict", func(w *world) { w.p.Limits.CPUSet = "0-" }, sandbox.CodeLimit, `cpuset "0-": "0-" is no range of CPUs below 1024` + "\n" + `  fix: write a list like "0-1,3"`},
+		{"little memory", "strict", func(w *world) { w.p.Limits.Memory = 4096 }, sandbox.CodeLimit, "memory 4KiB is less than any program needs\n  fix: ask for at least 1MiB"},
+		{"kernel only", "strict", func(w *world) { w.p.Enforcement.Limits = policy.KernelOnly }, sandbox.CodeLimit, `limit cpu_time = 30s: the kernel does not hold it here, and enforcement.limits is "kernel"` + "\n" + `  fix: set enforcement.limits = "kernel-or-supervised" to let brig's supervisor hold it`},
+		{"CPU weight", "strict", func(w *world) { w.p.Limits.CPUWeight = 50 }, sandbox.CodeLimit, "limit cpu_weight = 50 cannot be held here: only a cgroup can hold it, and brig has none here\n" + `  fix: leave it out, or set enforcement.limits = "best-effort" to run without it`},
+		{"memory nodes", "strict", func(w *world) { w.p.Limits.CPUSetMems = "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: only a cgroup can hold it, and brig has none here\n" + `  fix: leave it out, or set enforcement.limits = "best-effort" to run without it`},
+		{"I/O", "strict", func(w *world) { w.p.Limits.IO = make([]policy.IOLimit, 2) }, sandbox.CodeLimit, "limit io = 2 devices cannot be held here: only a cgroup can hold it, and brig has none here\n" + `  fix: leave it out, or set enforcement.limits = "best-effort" to run without it`},
+
+		{"ids that are not mapped", "judge", func(w *world) { w.p.User.UID = 70000 }, sandbox.CodeIDs, "the job's ids 70000:1000 are not mapped: uid 70000 does not exist in the sandbox, whose map has 0-65535\n  fix: choose other ids with --user or another mapping with --userns"},
+		{"group of root", "strict", func(w *world) { w.host.GID = 0 }, sandbox.CodeIDs, `map "keep-id" would map a host id 0: the caller's group is root's, and root is never mapped` + "\n  fix: run brig with another group (newgrp, or runAsGroup in a pod), or use --userns isolated"},
+		{"keep-id without a range", "strict", func(w *world) {
+			w.p.User.Map = policy.MapKeepID
+			w.host.SubIDs, w.host.SubIDsProblem = userns.SubIDs{}, "alice has no range"
+		}, sandbox.CodeIDs, `map "keep-id" needs subordinate ids: alice has no range` + "\n  fix: give the user a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 alice"},
+		{"isolated without the tools", "judge", func(w *world) { w.host.ToolsProblem = "newuidmap is not installed" }, sandbox.CodeIDs, `map "isolated" needs subordinate ids: newuidmap is not installed` + "\n  fix: install the package uidmap (on Fedora shadow-utils), or use --userns single"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := &world{p: shipped(t, tt.policy), host: recorded(t, "full")}
+			w.spec = specOf(w.p, "./a.out")
+			if _, err := sandbox.Resolve(w.spec, w.host); err != nil {
+				t.Fatalf("before the change: %v", err)
+			}
+			tt.change(w)
+			_, err := sandbox.Resolve(w.spec, w.host)
+			if !errors.Is(err, &sandbox.Error{Code: tt.code}) || err.Error() != tt.want {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// Best effort runs without what cannot be held, and says so.
+func TestResolveBestEffort(t *testing.T) {
+	p := shipped(t, "strict")
+	p.Enforcement.Limits = policy.BestEffort
+	p.Limits.CPUs, p.Limits.CPUWeight, p.Limits.MemoryHigh = 0.5, 50, 1<<20
+	res, err := sandbox.Resolve(specOf(p, "true"), recorded(t, "full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{"cpus": true, "cpu_weight": true, "memory_high": true}
+	for _, l := range res.Limits {
+		if !left[l.Limit] {
+			continue
+		}
+		delete(left, l.Limit)
+		if l.EnforcedBy != sandbox.ByNobody || l.Mechanism != "none" || len(l.Holes) != 1 || l.Holes[0] != "nothing on this host holds it" {
+			t.Errorf("%+v", l)
+		}
+	}
+	if len(left) > 0 {
+		t.Errorf("no word of %v", left)
+	}
+}
+
+// Root's own ids are in no mapping, whatever the mapping; and the first process
+// is cloned with an id of the range.
+func TestResolveForRoot(t *testing.T) {
+	for _, name := range []policy.UserMap{policy.MapIsolated, policy.MapKeepID, policy.MapSingle, policy.MapAuto} {
+		p := shipped(t, "strict")
+		p.User.Map = name
+		host := recorded(t, "full")
+		byRoot(host)
+		res, err := sandbox.Resolve(specOf(p, "true"), host)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		ids := res.Plan.IDs
+		if ids.CloneUID < 1<<20 || ids.CloneGID < 1<<20 || ids.By != plan.ByParent {
+			t.Errorf("%s: %+v", name, ids)
+		}
+		for _, m := range append(ids.UID, ids.GID...) {
+			if m.Outside < 1<<20 || m.Outside+m.Count > 1<<20+65536 {
+				t.Errorf("%s maps %+v", name, m)
+			}
+		}
+	}
+	// What is given copy-on-write is copied: no mapped id could read it.
+	host := recorded(t, "full")
+	byRoot(host)
+	res, err := sandbox.Resolve(specOf(shipped(t, "default"), "make"), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if op := res.Plan.Find(plan.Copy); op == nil || op.Source != projectDir || op.Target != "/work" || res.Plan.Find(plan.Overlay) != nil {
+		t.Errorf("the plan is\n%s", res.Plan)
+	}
+}
+
+// Init's ids are none that a job is given, where there is more than one.
+func TestInitHasIDsOfItsOwn(t *testing.T) {
+	for _, uid := range []uint32{0, 1, 1000, 65535} {
+		p := shipped(t, "judge")
+		p.User.UID, p.User.GID = uid, uid
+		res, err := sandbox.Resolve(specOf(p, "./a.out"), recorded(t, "full"))
+		if err != nil {
+			t.Errorf("user %d: %v", uid, err)
+			continue
+		}
+		init, job := res.Plan.Find(plan.InitIDs), res.Plan.Find(plan.JobIDs)
+		if init.UID == job.UID || init.GID == job.GID || job.UID != uid {
+			t.Errorf("init is %d:%d, the job %d:%d", init.UID, init.GID, job.UID, job.GID)
+		}
+	}
+}
+
+// A mount below another's target is made after it, and its mount point inside
+// it; a target is never lost behind a later mount.
+func TestMountsBelowMounts(t *testing.T) {
+	p := shipped(t, "strict")
+	p.Filesystem.Mounts = []policy.Mount{
+		mount(projectDir+"/input", "/work/in/file", policy.ReadOnly),
+		{Type: policy.Tmpfs, Target: "/work/in", Size: 1 << 20},
+		mount(projectDir, "/work", policy.ReadOnly),
+	}
+	res, err := sandbox.Resolve(specOf(p, "true"), recorded(t, "full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i := range res.Plan.Ops {
+		if op := &res.Plan.Ops[i]; strings.HasPrefix(op.Target, "/work") {
+			got = append(got, op.Kind.String()+" "+op.Target)
+		}
+	}
+	want := "mkdir /work, bind /work, mountpoint /work/in, tmpfs /work/in, mountpoint /work/in/file, bind /work/in/file"
+	if s := strings.Join(got, ", "); !strings.HasPrefix(s, want) {
+		t.Errorf("got  %s\nwant %s", s, want)
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	tests := []struct{ command, path, want string }{
+		{"make", "/usr/local/bin:/usr/bin", "/usr/local/bin/make /usr/bin/make"},
+		{"make", "bin::.:/usr/bin", "/usr/bin/make"},
+		{"make", "", "/usr/bin/make"},
+		{"make", "/usr/bin/../bin/", "/usr/bin/make"},
+		{"./make", "/usr/bin", "./make"},
+		{"/opt/make", "/usr/bin", "/opt/make"},
+	}
+	for _, tt := range tests {
+		spec := specOf(shipped(t, "strict"), tt.command)
+		spec.Env = []string{"PATH=/wrong", "PATH=" + tt.path}
+		res, err := sandbox.Resolve(spec, recorded(t, "full"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(res.Plan.Find(plan.Exec).Write, " "); got != tt.want {
+			t.Errorf("%s along %q: %s, want %s", tt.command, tt.path, got, tt.want)
+		}
+	}
+}
