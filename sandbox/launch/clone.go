@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -23,35 +24,40 @@ type Child struct {
 	made       chan struct{}
 	err        error // of made
 
-	channel int
-	pidfd   int
-	pid     int
-	program int           // the memory file that init will map
-	release chan struct{} // ends the thread that cloned
+	channel  int
+	pidfd    int
+	pid      int
+	launcher int           // the process that cloned it; it has ended, or is about to
+	program  int           // the memory file that init will map
+	release  chan struct{} // ends the thread that cloned
 }
 
-// stopBeforeClone is set by the linker to measure what brig costs until its
-// first clone: brig then ends there, with status 0.
-var stopBeforeClone string
-
-// Clone begins to make a child, on a thread of its own, and returns at once.
+// Clone begins to make a child and returns without waiting for it.
 // The child must be given to Start, in Config.Child, or to Discard. uid and gid
 // are the ids outside with which it is cloned: the caller's, unless the caller
 // is root.
 func Clone(namespaces []plan.Namespace, uid, gid uint32) *Child {
-	if stopBeforeClone != "" {
-		os.Exit(0)
-	}
 	c := &Child{
 		namespaces: namespaces, uid: uid, gid: gid, channel: -1, pidfd: -1, program: -1,
 		made: make(chan struct{}), release: make(chan struct{}),
 	}
+	// The thread must live as long as the child, since init's parent-death
+	// signal is sent when the thread that cloned it ends. The process's first
+	// thread does; for other callers, and for other ids, one is set aside, which
+	// is never unlocked and so ends with its goroutine.
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() && int(uid) == os.Getuid() && int(gid) == os.Getgid() {
+		c.err = c.execute()
+		runtime.UnlockOSThread()
+		close(c.made)
+		return c
+	}
+	runtime.UnlockOSThread()
 	go func() {
-		// The thread lives as long as the child, since init's parent-death
-		// signal is sent when the thread that cloned it ends. It is never
-		// unlocked, so it ends with this goroutine.
 		runtime.LockOSThread()
-		c.err = c.clone()
+		if c.err = becomeOnThread(int(uid), int(gid)); c.err == nil {
+			c.err = c.execute()
+		}
 		close(c.made)
 		<-c.release
 	}()
@@ -75,13 +81,10 @@ func (c *Child) Discard() {
 		return
 	}
 	go func() {
-		<-c.made
-		if c.err == nil {
+		if c.wait() == nil {
 			s := Sandbox{Child: c}
 			_, _ = s.Close()
-			return
 		}
-		close(c.release)
 	}()
 }
 
@@ -89,14 +92,13 @@ func (c *Child) Discard() {
 // the reasons are told apart by package userns.
 var ErrClone = errors.New("cannot make a sandbox's namespaces")
 
-var cloneFlags = map[plan.Namespace]uintptr{
+var cloneFlags = map[plan.Namespace]uint64{
 	plan.User: unix.CLONE_NEWUSER, plan.Mount: unix.CLONE_NEWNS, plan.PID: unix.CLONE_NEWPID,
 	plan.Net: unix.CLONE_NEWNET, plan.IPC: unix.CLONE_NEWIPC, plan.UTS: unix.CLONE_NEWUTS,
 }
 
-// clone makes the process, from the current thread. The capabilities it has in
-// its new user namespace would end with its exec, hence the ambient ones.
-func (c *Child) clone() (err error) {
+// execute starts the launcher, from the current thread.
+func (c *Child) execute() (err error) {
 	image, err := initImage()
 	if err != nil {
 		return err
@@ -118,20 +120,18 @@ func (c *Child) clone() (err error) {
 			unix.Close(c.channel)
 		}
 	}()
-	if int(c.uid) != os.Getuid() || int(c.gid) != os.Getgid() {
-		if err := becomeOnThread(int(c.uid), int(c.gid)); err != nil {
-			return err
-		}
-	}
 	program := uintptr(c.program)
 	attr := &syscall.ProcAttr{
 		// Standard descriptors come later, with the program; until then they
 		// must be something that is neither the caller's nor missing.
 		Files: []uintptr{program, program, program, uintptr(pair[1]), program},
-		Sys:   &syscall.SysProcAttr{PidFD: &c.pidfd, AmbientCaps: allCapabilities()},
 	}
+	flags := uint64(unix.CLONE_PARENT | unix.SIGCHLD)
 	for _, ns := range c.namespaces {
-		attr.Sys.Cloneflags |= cloneFlags[ns]
+		flags |= cloneFlags[ns]
+	}
+	if _, err := unix.Write(c.channel, binary.NativeEndian.AppendUint64(nil, flags)); err != nil {
+		return fmt.Errorf("writing to init: %w", err)
 	}
 	// The number must not be one of those that are passed on.
 	exe, err := unix.FcntlInt(uintptr(image), unix.F_DUPFD_CLOEXEC, 64)
@@ -139,27 +139,71 @@ func (c *Child) clone() (err error) {
 		return fmt.Errorf("opening init: %w", err)
 	}
 	defer unix.Close(exe)
-	if c.pid, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(exe), []string{"brig-init"}, attr); err != nil {
-		return fmt.Errorf("%w: %w", ErrClone, err)
+	if c.launcher, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(exe), []string{"brig-init"}, attr); err != nil {
+		return fmt.Errorf("executing init: %w", err)
 	}
 	return nil
 }
 
-// allCapabilities lists what init needs until the fork. CAP_LAST_CAP of the
-// build may be beyond the running kernel's, which would fail the clone; these
-// are in every kernel brig supports.
-func allCapabilities() []uintptr {
-	return []uintptr{
-		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_FSETID,
-		unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP, unix.CAP_NET_BIND_SERVICE,
-		unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_IPC_OWNER, unix.CAP_SYS_CHROOT, unix.CAP_SYS_ADMIN,
-		unix.CAP_SYS_NICE, unix.CAP_SYS_RESOURCE, unix.CAP_MKNOD, unix.CAP_AUDIT_WRITE, unix.CAP_SETFCAP,
+// wait waits until the child is there. It is called once; after an error the
+// child is gone, with all that it held.
+func (c *Child) wait() error {
+	<-c.made
+	err := c.err
+	if err == nil {
+		if err = c.adopt(); err != nil {
+			_ = reap(c.launcher, nil, nil)
+			unix.Close(c.program)
+			unix.Close(c.channel)
+		}
+	}
+	if err != nil {
+		close(c.release)
+	}
+	return err
+}
+
+// adopt waits for the launcher to say which process it has cloned. That is a
+// child of this process, so its number cannot become another's before it is
+// waited for.
+func (c *Child) adopt() error {
+	var said [8]byte
+	n, err := unix.Read(c.channel, said[:])
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(c.channel, said[:])
+	}
+	if err != nil || n != len(said) || said[0] != 'C' {
+		return fmt.Errorf("executing init: %w", ErrInitGone)
+	}
+	pid := int32(binary.NativeEndian.Uint32(said[4:]))
+	if pid < 0 {
+		return fmt.Errorf("%w: %w", ErrClone, unix.Errno(-pid))
+	}
+	c.pid = int(pid)
+	if c.pidfd, err = unix.PidfdOpen(c.pid, 0); err != nil {
+		_ = unix.Kill(c.pid, unix.SIGKILL)
+		_ = reap(c.pid, nil, nil)
+		return fmt.Errorf("opening init's process: %w", err)
+	}
+	return nil
+}
+
+// reap waits for a child.
+func reap(pid int, status *unix.WaitStatus, ru *unix.Rusage) error {
+	for {
+		_, err := unix.Wait4(pid, status, 0, ru)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
 
 // becomeOnThread gives up root on the current thread alone: the raw calls,
 // unlike those of package syscall, do not reach the process's other threads.
 func becomeOnThread(uid, gid int) error {
+	if uid == os.Getuid() && gid == os.Getgid() {
+		return nil
+	}
 	for _, c := range [...][4]uintptr{
 		{unix.SYS_SETGROUPS, 0, 0, 0},
 		{unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)},
@@ -172,17 +216,11 @@ func becomeOnThread(uid, gid int) error {
 	return nil
 }
 
-// wait waits for the process and gives back what the child holds.
-func (c *Child) wait() (unix.WaitStatus, *unix.Rusage, error) {
+// end waits for the end of the process and gives back what the child holds.
+func (c *Child) end() (unix.WaitStatus, *unix.Rusage, error) {
 	var status unix.WaitStatus
 	var ru unix.Rusage
-	var err error
-	for {
-		_, err = unix.Wait4(c.pid, &status, 0, &ru)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	err := errors.Join(reap(c.launcher, nil, nil), reap(c.pid, &status, &ru))
 	unix.Close(c.channel)
 	unix.Close(c.program)
 	close(c.release)

@@ -1,6 +1,6 @@
 // Package launch carries a plan out: it lowers the plan to a program of system
-// calls, clones a process into fresh namespaces, and has that process execute
-// init, which interprets the program.
+// calls and executes init, which clones itself into fresh namespaces and
+// interprets the program there.
 //
 // The program is one block of memory. init maps it at a fixed address, so that
 // pointers in it are plain numbers:
@@ -14,8 +14,11 @@
 // Brig and init talk over one SOCK_SEQPACKET pair:
 //
 //	brig                                   init
-//	  |  clone, exec of init from a memfd    |
-//	  |------------------------------------->|
+//	  |  exec of init from a memfd, as the   |
+//	  |  launcher, with the namespaces       |
+//	  |------------------------------------->|  clone(CLONE_PARENT | ...)
+//	  |  'C'  the process, or an errno       |
+//	  |<-------------------------------------|  the launcher ends
 //	  |  'P'  the program is written         |
 //	  |------------------------------------->|
 //	  |  'M'  the id maps are written        |   (not where init writes them)

@@ -65,9 +65,9 @@ func janitorProgram(p *plan.Plan, paths []string) ([]byte, error) {
 // Close makes the janitor do its work and waits for it. It returns an error
 // when the janitor could not be waited for, or said that it failed.
 func (j *Janitor) Close() error {
-	// The end of the channel is the sign; wait closes the descriptor.
+	// The end of the channel is the sign; end closes the descriptor.
 	_ = unix.Shutdown(j.box.channel, unix.SHUT_RDWR)
-	status, _, err := j.box.wait()
+	status, _, err := j.box.end()
 	unix.Close(j.box.pidfd)
 	if err != nil {
 		return err

@@ -79,10 +79,8 @@ func Start(cfg *Config) (*Sandbox, error) {
 // start waits for the child and gives it its program. An error of making the
 // program ends it.
 func (c *Child) start(p *plan.Plan, block []byte, err error) (*Sandbox, error) {
-	<-c.made
-	if c.err != nil {
-		close(c.release)
-		return nil, errors.Join(c.err, err)
+	if cerr := c.wait(); cerr != nil {
+		return nil, errors.Join(cerr, err)
 	}
 	s := &Sandbox{Child: c, plan: p}
 	if err == nil {
@@ -179,7 +177,7 @@ func (s *Sandbox) Kill() {
 // releases what it held. The usage is that of init with all it has reaped.
 func (s *Sandbox) Close() (Usage, error) {
 	s.Kill()
-	_, ru, err := s.wait()
+	_, ru, err := s.end()
 	s.mu.Lock()
 	s.closed = true
 	unix.Close(s.pidfd)
