@@ -249,7 +249,11 @@ func (r *resolver) checkLower(dir string) error {
 		return lowerHasMount(dir, m)
 	}
 	if r.upper == 0 && !r.host.TmpfsXattr.OK {
-		r.upper = r.openSource(r.host.Upper, probe.File{}, plan.NoSuid|plan.NoDev)
+		upper, err := plannedUpper(r.host)
+		if err != nil {
+			return err
+		}
+		r.upper = r.openSource(upper, probe.File{}, plan.NoSuid|plan.NoDev)
 		r.note("what the job changes lies in a directory while it runs: %s", r.host.TmpfsXattr.Cause)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/sandbox/probe"
 	"github.com/brig-sandbox/brig/userns"
 )
 
@@ -34,16 +35,19 @@ type upperDir struct {
 	janitor *launch.Janitor
 }
 
-// uppersRoot is the directory of all upper directories, private to its owner.
-func uppersRoot() (string, error) {
-	if os.Getuid() == 0 {
-		return "/var/lib/brig/uppers", nil
+// plannedUpper is the host's upper directory, or where it would be made: a
+// recorded host may come from a caller who needed none.
+func plannedUpper(h *probe.Host) (string, error) {
+	switch {
+	case h.Upper != "":
+		return h.Upper, nil
+	case h.UID == 0:
+		return "/var/lib/brig/uppers/NEW", nil
+	case strings.HasPrefix(h.HomeDir, "/"):
+		return filepath.Join(h.HomeDir, ".cache/brig/uppers/NEW"), nil
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(cache, "brig", "uppers"), nil
+	return "", newError(CodeHost, "what the job writes needs a directory on this kernel, and there is no place for one: "+
+		"neither XDG_CACHE_HOME nor HOME is set", "set XDG_CACHE_HOME to a directory of your own")
 }
 
 // needsUpper tells whether a spec makes overlays.
@@ -62,7 +66,7 @@ func needsUpper(s *Spec) bool {
 // newUpperDir makes an upper directory. Its name tells with which mapping it
 // can be removed, its lock that it is in use.
 func newUpperDir(kind policy.UserMap) (*upperDir, error) {
-	root, err := uppersRoot()
+	root, err := probe.UppersRoot()
 	mode := os.FileMode(0o700)
 	if os.Getuid() == 0 {
 		mode = 0o711 // the sandbox's ids must be able to pass
@@ -141,7 +145,7 @@ func (u *upperDir) close() error {
 // sweepUppers removes what a janitor that was killed has left. What cannot be
 // removed now is left for another run: it costs space, not safety.
 func sweepUppers(ctx context.Context, s *attempt) {
-	root, err := uppersRoot()
+	root, err := probe.UppersRoot()
 	if err != nil {
 		return
 	}

@@ -73,7 +73,7 @@ func runOn(t *testing.T, spec *Spec, host *probe.Host) (*Result, string) {
 
 func uppersLeft(t *testing.T) []string {
 	t.Helper()
-	root, err := uppersRoot()
+	root, err := probe.UppersRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func wait(t *testing.T, what string, done func() bool) {
 // TestUpperDirectorySwept leaves a directory behind as a killed janitor would.
 func TestUpperDirectorySwept(t *testing.T) {
 	spec, _ := cowSpec(t, "true")
-	root, err := uppersRoot()
+	root, err := probe.UppersRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,5 +204,43 @@ func TestLaunchNamesOp(t *testing.T) {
 	want := dir + " was exchanged for something else while the sandbox was being set up"
 	if a.result.Message != want || a.result.Outcome != OutcomeError || a.err.Error() != want+"\n  fix: run it again, and find out who changes it" {
 		t.Errorf("got %s: %s", a.result.Outcome, a.result.Message)
+	}
+}
+
+// TestPlannedUpper pins where a plan that runs nothing puts the upper directory.
+func TestPlannedUpper(t *testing.T) {
+	for _, tc := range []struct {
+		host probe.Host
+		want string
+	}{
+		{probe.Host{Upper: "/given", UID: 1000, HomeDir: "/home/a"}, "/given"},
+		{probe.Host{UID: 1000, HomeDir: "/home/a"}, "/home/a/.cache/brig/uppers/NEW"},
+		{probe.Host{HomeDir: "/root"}, "/var/lib/brig/uppers/NEW"},
+	} {
+		if got, err := plannedUpper(&tc.host); got != tc.want || err != nil {
+			t.Errorf("plannedUpper(%+v) = %q, %v, want %q", tc.host, got, err, tc.want)
+		}
+	}
+	var e *Error
+	if _, err := plannedUpper(&probe.Host{UID: 1000}); !errors.As(err, &e) || e.Code != CodeHost || e.Fix != "set XDG_CACHE_HOME to a directory of your own" {
+		t.Errorf("without a home: %v", err)
+	}
+}
+
+// TestPlanOnOldHost resolves, as --plan and doctor do, before any directory is
+// made.
+func TestPlanOnOldHost(t *testing.T) {
+	spec, _ := cowSpec(t, "true")
+	host, err := probe.Quick(spec.Question())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.TmpfsXattr, host.Upper = probe.Fact{Cause: "the kernel is older than 6.6"}, ""
+	res, err := Resolve(spec, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(res.Plan.String(), ".cache/brig/uppers/NEW") {
+		t.Errorf("the plan names no upper directory:\n%s", res.Plan)
 	}
 }

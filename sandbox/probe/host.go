@@ -63,7 +63,8 @@ type Host struct {
 	Cgroups *Cgroups `json:"cgroups,omitempty"`
 
 	// Upper is the directory set aside for what the job changes, where a tmpfs
-	// cannot hold it.
+	// cannot hold it. Until one is made it is the place where it would be; empty
+	// where none is needed, or the caller has no place for it.
 	Upper string `json:"upper,omitempty"`
 
 	// Files are the paths a spec names, by path: what is there, seen without

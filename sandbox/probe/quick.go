@@ -35,6 +35,7 @@ func Quick(q Question) (*Host, error) {
 	}
 	h.presume()
 	h.recall(uts)
+	h.placeUpper()
 	return h, nil
 }
 

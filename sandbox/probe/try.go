@@ -37,6 +37,7 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 	if err := t.all(ctx); err != nil {
 		return nil, err
 	}
+	h.placeUpper()
 	h.Cgroups = ReadCgroups(h.UID)
 	h.remember(uts, t.transient)
 	return h, nil
