@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -85,20 +86,16 @@ func TestInitFromOutside(t *testing.T) {
 		}
 		return
 	}
-	fds, err := os.ReadDir(dir + "fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	// It closes the rest right after it has sent what the parent needs.
+	want := []string{"3 socket", "4 anon_inode"}
 	var got []string
-	for _, f := range fds {
-		to, err := os.Readlink(dir + "fd/" + f.Name())
-		if err != nil {
-			t.Fatal(err)
+	for range 100 {
+		if got = descriptors(t, dir+"fd/"); slices.Equal(got, want) {
+			break
 		}
-		to, _, _ = strings.Cut(to, ":[")
-		got = append(got, f.Name()+" "+to)
+		time.Sleep(10 * time.Millisecond)
 	}
-	if want := []string{"3 socket", "4 anon_inode"}; !slices.Equal(got, want) {
+	if !slices.Equal(got, want) {
 		t.Errorf("init has %q, want %q", got, want)
 	}
 	for name, want := range map[string]string{"environ": "", "cmdline": "brig-init\x00"} {
@@ -106,6 +103,25 @@ func TestInitFromOutside(t *testing.T) {
 			t.Errorf("%s of init is %q, %v", name, b, err)
 		}
 	}
+}
+
+// descriptors lists a directory of /proc/PID/fd with what each is.
+func descriptors(t *testing.T, dir string) []string {
+	t.Helper()
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, f := range fds {
+		to, err := os.Readlink(dir + f.Name())
+		if err != nil {
+			continue // closed in between
+		}
+		to, _, _ = strings.Cut(to, ":[")
+		list = append(list, f.Name()+" "+to)
+	}
+	return list
 }
 
 // Nothing of init is in the job's reach, which has the same user id here.
