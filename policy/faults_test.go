@@ -82,7 +82,7 @@ func TestFaults(t *testing.T) {
 			`2: limits.memory: "64KiB" is not accepted; write a size from 1MiB to 1024TiB ` + size + `"256MiB", or "unlimited"`,
 		}},
 		{"unlimited where there is a bound", `limits.open_files = "unlimited"`, []string{
-			`2: limits.open_files: "unlimited" is not accepted; write a whole number from 3 to 1048576`,
+			`2: limits.open_files: "unlimited" is not accepted; write a whole number from 8 to 1048576`,
 		}},
 		{"unlimited protection", `limits.memory_low = "unlimited"`, []string{
 			`2: limits.memory_low: "unlimited" is not accepted; write a size from 0 to 1024TiB ` + size + `"64MiB"`,

@@ -33,6 +33,11 @@ type LoadOptions struct {
 	HomeDir string
 	// Overrides come last, in their order.
 	Overrides []Override
+	// Compiled gives shipped policies as they are after loading, with "." for
+	// the caller's directory, new at each call; nil for a name it does not know.
+	// It saves the parsing where nothing on the host changes the policy. Load
+	// then returns no Origins.
+	Compiled func(name string) *Policy
 }
 
 // Load puts together the policy with the given name.
@@ -53,6 +58,9 @@ func Load(opts LoadOptions) (*Policy, *Origins, error) {
 		opts.Name = "default"
 	}
 	l := &loader{opts: opts}
+	if p := l.compiled(); p != nil {
+		return p, nil, nil
+	}
 	docs := l.collect()
 	p := Defaults()
 	p.Name = opts.Name

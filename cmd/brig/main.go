@@ -16,6 +16,9 @@ import (
 const exitFailure = 125
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		cloneAhead(os.Args[2:])
+	}
 	os.Exit(execute(os.Args[1:]))
 }
 

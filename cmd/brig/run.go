@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -62,7 +63,7 @@ func newRunCommand() *cobra.Command {
 // run is `brig run`. What the job printed and how it ended go their own ways;
 // its error is an exit code with nothing left to print, or brig's own failure.
 func run(cmd *cobra.Command, f *runFlags, args []string) error {
-	child := f.cloneAhead()
+	child := takeAhead()
 	p, err := f.policy()
 	if err != nil {
 		child.Discard()
@@ -75,6 +76,7 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
 	if f.plan != "" {
+		child.Discard()
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)
 	}
 	reports, err := f.openReports()
@@ -101,14 +103,33 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	return f.verdict(result, err)
 }
 
-// cloneAhead begins to make the sandbox's first process while the policy is
-// being read: both take about as long. Root's is cloned with other ids, which
-// have to be set aside first, and a plan that is only printed needs none.
-func (f *runFlags) cloneAhead() *launch.Child {
-	if os.Getuid() == 0 || f.plan != "" {
-		return nil
+// ahead is a child that was made before the command line was looked at.
+var ahead *launch.Child
+
+// cloneAhead begins to make the sandbox's first process while the command line
+// and the policy are being read: both take about as long. Root's is cloned with
+// other ids, which have to be set aside first; a plan that is only printed and
+// a job on the caller's network need none, or another one.
+func cloneAhead(args []string) {
+	if os.Getuid() == 0 {
+		return
 	}
-	return launch.Clone(launch.DefaultNamespaces(), uint32(os.Getuid()), uint32(os.Getgid()))
+	for _, a := range args {
+		if a == "--" {
+			break
+		}
+		if strings.HasPrefix(a, "--plan") || strings.HasPrefix(a, "--network") || a == "--help" || a == "-h" {
+			return
+		}
+	}
+	ahead = launch.Clone(launch.DefaultNamespaces(), uint32(os.Getuid()), uint32(os.Getgid()))
+}
+
+// takeAhead hands over what cloneAhead has made.
+func takeAhead() *launch.Child {
+	c := ahead
+	ahead = nil
+	return c
 }
 
 // verdict says on stderr what the user would otherwise not understand, and

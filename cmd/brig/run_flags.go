@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/brig-sandbox/brig/configs"
+	"github.com/brig-sandbox/brig/configs/compiled"
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
 	"github.com/brig-sandbox/brig/sandbox/plan"
@@ -171,6 +172,7 @@ func (f *runFlags) policy() (*policy.Policy, error) {
 	}
 	f.dir = opts.Dir
 	opts.Overrides = overrides
+	opts.Compiled = compiled.Policy
 	p, _, err := policy.Load(opts)
 	return p, err
 }
