@@ -56,6 +56,18 @@ func janitorProgram(p *plan.Plan, paths []string) ([]byte, error) {
 	l.call(unix.SYS_SETSID)
 	l.call(unix.SYS_CLOSE_RANGE, n(programFD), n(1<<32-1), n(0))
 	l.mapIDs()
+	// rm needs them to enter and to empty directories that the job has closed,
+	// and that of overlayfs, which nobody may enter. It starts with what is
+	// ambient alone, unless its user is 0.
+	caps := [...]uint64{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER}
+	var set uint64
+	for _, c := range caps {
+		set |= 1 << c
+	}
+	l.capset(set, set)
+	for _, c := range caps {
+		l.call(unix.SYS_PRCTL, n(unix.PR_CAP_AMBIENT), n(unix.PR_CAP_AMBIENT_RAISE), n(c), n(0), n(0))
+	}
 	buf := l.alloc(8)
 	l.call(unix.SYS_READ, fd(channelFD), n(buf), n(1))
 	l.op(kindExec, 0, 0, nil, n(l.pointers(removers)), n(l.pointers(append([]string{"rm", "-rf", "--"}, paths...))), n(l.words(0)))
