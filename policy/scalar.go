@@ -55,7 +55,7 @@ func (k *key) setCPUs(n float64, shown string, dst any) string {
 // setText stores a value that is written as text: in a TOML string, or in a
 // flag. Flags have docker's rules for sizes, and -1 for unlimited.
 func (k *key) setText(s string, flag bool, dst any) string {
-	if flag && s == "-1" && k.unlimited {
+	if flag && s == "-1" && k.unlimited && k.kind != kindCPUs {
 		s = "unlimited"
 	}
 	if s == "unlimited" && k.isNumeric() && !k.unlimited {
