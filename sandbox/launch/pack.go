@@ -130,7 +130,7 @@ func (p *Pack) add(root *os.Root, name string, d fs.DirEntry, limit int64) error
 	case d.Type().IsRegular():
 		return p.addFile(root, name, rel, limit)
 	default:
-		return fmt.Errorf("%s is a %s, which cannot be copied", name, d.Type())
+		return notCopied(name, d.Type())
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (p *Pack) addFile(root *os.Root, name, rel string, limit int64) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is a %s, which cannot be copied", name, info.Mode().Type())
+		return notCopied(name, info.Mode().Type())
 	}
 	if rel == "" {
 		p.source = info
@@ -166,6 +166,20 @@ func (p *Pack) addFile(root *os.Root, name, rel string, limit int64) error {
 	p.entries = append(p.entries, packEntry{path: rel, mode: info.Mode().Perm(), offset: p.size, size: size})
 	p.size += size
 	return nil
+}
+
+// notCopied refuses what is neither file, directory nor link.
+func notCopied(name string, t fs.FileMode) error {
+	what := "is of an unknown type"
+	switch {
+	case t&fs.ModeNamedPipe != 0:
+		what = "is a named pipe"
+	case t&fs.ModeSocket != 0:
+		what = "is a socket"
+	case t&fs.ModeDevice != 0:
+		what = "is a device"
+	}
+	return fmt.Errorf("%s %s, which cannot be copied", name, what)
 }
 
 // errNoPack says that Config.Packs is shorter than the plan's list of copies.
