@@ -244,6 +244,18 @@ func (l *lowering) setIDs(op *plan.Op) {
 	g, u := n(uint64(op.GID)), n(uint64(op.UID))
 	l.call(unix.SYS_SETRESGID, g, g, g)
 	l.call(unix.SYS_SETRESUID, u, u, u)
+	if op.Kind == plan.SetIDs {
+		// A change of ids takes a process's own files in /proc away from it. No
+		// job is there yet; initDrop closes them for good.
+		l.call(unix.SYS_PRCTL, n(unix.PR_SET_DUMPABLE), n(1), n(0), n(0), n(0))
+	}
+	if op.Kind == plan.SetIDs {
+		// A process that has changed its ids is not dumpable, and its files in
+		// /proc then belong to the root of the namespace in which its program
+		// was executed: the host's, so that init could not write its own
+		// oom_score_adj. InitDrop takes this back.
+		l.call(unix.SYS_PRCTL, n(unix.PR_SET_DUMPABLE), n(1), n(0), n(0), n(0))
+	}
 }
 
 // rel is a path inside as one relative to a directory's descriptor.
