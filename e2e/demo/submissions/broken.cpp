@@ -1,0 +1,7 @@
+// expect: CE
+#include <iostream>
+
+int main()
+{
+	std::cout << inversions(std::cin) << "\n";
+}
