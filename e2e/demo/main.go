@@ -25,7 +25,7 @@ func main() {
 
 // errUnexpected says that a job ended otherwise than it should have. What and
 // where was printed already.
-var errUnexpected = errors.New("not everything went as it should: see the lines marked !")
+var errUnexpected = errors.New("not everything went as it should, as the marked lines say")
 
 func run() error {
 	brig := flag.String("brig", "", "the brig `program`")
