@@ -95,13 +95,14 @@ func (c *Count) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ParseCPUs reads a number of CPUs ("1.5"), or "unlimited".
+// ParseCPUs reads a number of CPUs ("1.5"), or "unlimited", which no negative
+// number stands for.
 func ParseCPUs(s string) (float64, error) {
 	if s == "unlimited" {
 		return Unlimited, nil
 	}
 	n, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) || strings.ContainsAny(s, "xXpP_") {
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) || strings.ContainsAny(s, "xXpP_") || n < 0 {
 		return 0, fmt.Errorf("it is not a number of CPUs")
 	}
 	return n, nil

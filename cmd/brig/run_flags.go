@@ -191,8 +191,8 @@ func policyOptions(name string) (policy.LoadOptions, error) {
 	}
 	if home := os.Getenv("HOME"); filepath.IsAbs(home) {
 		opts.HomeDir = filepath.Clean(home)
-		if real, err := filepath.EvalSymlinks(home); err == nil {
-			opts.HomeDir = real
+		if resolved, err := filepath.EvalSymlinks(home); err == nil {
+			opts.HomeDir = resolved
 		}
 		opts.UserDir = filepath.Join(opts.HomeDir, ".config", "brig")
 	}

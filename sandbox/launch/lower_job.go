@@ -106,6 +106,14 @@ func (l *lowering) awaitInit() {
 // caller's terminal, and gives it one from its own devpts where it has one.
 func (l *lowering) session() {
 	l.call(unix.SYS_UMASK, n(0o022))
+	// What the caller ignores, such as SIGPIPE, is no matter of the job's. A
+	// zeroed struct sigaction is the default.
+	dfl := l.alloc(32)
+	for sig := uint64(1); sig <= 64; sig++ {
+		if sig != uint64(unix.SIGKILL) && sig != uint64(unix.SIGSTOP) {
+			l.call(unix.SYS_RT_SIGACTION, n(sig), n(dfl), n(0), n(8))
+		}
+	}
 	l.call(unix.SYS_SETSID)
 	if l.plan.Stdio != plan.Terminal {
 		for i := range 3 {

@@ -181,17 +181,17 @@ func (l *lowering) openHow(flags, mode, resolve uint64) arg { return n(l.words(f
 
 // inRoot opens a path inside the new root: no component leads out of it, none
 // is a magic link, and with nofollow none is a link at all.
-func (l *lowering) inRoot(path string, flags, mode uint64, nofollow bool, ok []unix.Errno) cell {
+func (l *lowering) inRoot(path string, flags uint64, nofollow bool, ok []unix.Errno) cell {
 	resolve := uint64(unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS)
 	if nofollow {
 		resolve |= unix.RESOLVE_NO_SYMLINKS
 	}
-	return l.getOK(ok, unix.SYS_OPENAT2, l.root.val(), l.str(path), l.openHow(flags|unix.O_CLOEXEC, mode, resolve), n(24))
+	return l.getOK(ok, unix.SYS_OPENAT2, l.root.val(), l.str(path), l.openHow(flags|unix.O_CLOEXEC, 0, resolve), n(24))
 }
 
 // attach mounts a detached mount on the op's target.
 func (l *lowering) attach(m cell, op *plan.Op) {
-	t := l.inRoot(op.Target, unix.O_PATH, 0, op.Flags.Has(plan.NoFollow), nil)
+	t := l.inRoot(op.Target, unix.O_PATH, op.Flags.Has(plan.NoFollow), nil)
 	ok := gone(op)
 	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 	l.call(unix.SYS_CLOSE, t.val())
@@ -212,7 +212,7 @@ func (l *lowering) mountpoint(op *plan.Op) {
 		if parent == "" {
 			parent = "/"
 		}
-		d := l.inRoot(parent, unix.O_PATH|unix.O_DIRECTORY, 0, false, nil)
+		d := l.inRoot(parent, unix.O_PATH|unix.O_DIRECTORY, false, nil)
 		if i == len(path) && !op.Flags.Has(plan.Directory) {
 			// Through the parent's descriptor and not followed: an existing
 			// link is left for the mount to resolve.
@@ -259,14 +259,14 @@ func (l *lowering) devpts(op *plan.Op) {
 // mask hides a file or directory of the sandbox's own procfs. What this kernel
 // does not have is left out.
 func (l *lowering) mask(op *plan.Op) {
-	t := l.inRoot(op.Target, unix.O_PATH, 0, true, []unix.Errno{unix.ENOENT, unix.EACCES})
+	t := l.inRoot(op.Target, unix.O_PATH, true, []unix.Errno{unix.ENOENT, unix.EACCES})
 	ok := []unix.Errno{unix.EBADF}
 	var m cell
 	if op.Flags.Has(plan.Directory) {
 		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
 	} else {
 		// The sandbox's own null device: its source was checked to be one.
-		null := l.inRoot("/dev/null", unix.O_PATH, 0, true, nil)
+		null := l.inRoot("/dev/null", unix.O_PATH, true, nil)
 		m = l.get(unix.SYS_OPEN_TREE, null.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
 		l.call(unix.SYS_CLOSE, null.val())
 	}
@@ -278,7 +278,7 @@ func (l *lowering) mask(op *plan.Op) {
 // protect makes what is mounted at the target read-only, or, where it is no
 // mount point, mounts it on itself read-only.
 func (l *lowering) protect(op *plan.Op) {
-	t := l.inRoot(op.Target, unix.O_PATH, 0, true, nil)
+	t := l.inRoot(op.Target, unix.O_PATH, true, nil)
 	m := l.get(unix.SYS_OPEN_TREE, t.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE))
 	l.setattr(m.val(), l.str(""), unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|mountAttrs(op.Flags))
 	l.callOK(nil, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))

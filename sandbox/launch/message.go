@@ -126,10 +126,11 @@ func (s *Sandbox) report(b []byte) (Message, error) {
 	}
 	switch b[0] {
 	case 'F':
-		if err := step(); err != nil {
-			return Message{Failed: err}, nil
+		failed := step()
+		if failed == nil {
+			return Message{}, errors.New("init reported a failure without an error number")
 		}
-		return Message{}, errors.New("init reported a failure without an error number")
+		return Message{Failed: failed}, nil
 	case 'E':
 		return Message{End: &End{
 			Status:  unix.WaitStatus(e.Uint32(b[12:])),

@@ -197,7 +197,7 @@ func (l *lowering) copyIn(op *plan.Op) error {
 	l.packs++
 	job := l.plan.Find(plan.JobIDs)
 	own := l.plan.Find(plan.SetIDs) != nil
-	dir := l.inRoot(path.Dir(op.Target), unix.O_PATH|unix.O_DIRECTORY, 0, false, nil)
+	dir := l.inRoot(path.Dir(op.Target), unix.O_PATH|unix.O_DIRECTORY, false, nil)
 	in, inPath := dir, "."
 	for i := range pack.entries {
 		e := &pack.entries[i]

@@ -88,11 +88,11 @@ func Check(p *Plan) error {
 		count[op.Kind]++
 		if i > 0 {
 			if err := follows(p.Ops[i-1].Kind, op.Kind); err != nil {
-				return fmt.Errorf("%w: op %d: %v", ErrOrder, i+1, err)
+				return fmt.Errorf("%w: op %d: %w", ErrOrder, i+1, err)
 			}
 		}
 		if err := op.check(handles); err != nil {
-			return fmt.Errorf("%w: op %d (%s): %v", ErrInvalid, i+1, op.Kind, err)
+			return fmt.Errorf("%w: op %d (%s): %w", ErrInvalid, i+1, op.Kind, err)
 		}
 		if (op.Kind == Sysctl || op.Kind == OOMScore) && count[Proc] == 0 {
 			return fmt.Errorf("%w: op %d: proc must come before %s", ErrOrder, i+1, op.Kind)
