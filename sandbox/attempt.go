@@ -39,6 +39,9 @@ func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Le
 	if err != nil {
 		return nil, err
 	}
+	if spec.Resolved != nil {
+		spec.Resolved(res)
+	}
 	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper}
 	if upper != nil {
 		if err := upper.guard(&res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err != nil {

@@ -135,6 +135,12 @@ func (r *resolver) cow(m *policy.Mount, f probe.File) error {
 	if err := r.checkLower(m.Source); err != nil {
 		return err
 	}
+	for _, o := range r.host.Owners[m.Source] {
+		if !mapped(r.plan.IDs.UID, o.UID) || !mapped(r.plan.IDs.GID, o.GID) {
+			r.note("files of %d:%d in %s, such as %s, belong to nobody inside: the job can read but not change them (EOVERFLOW)",
+				o.UID, o.GID, SafeText(m.Source), SafeText(o.Example))
+		}
+	}
 	h := r.openSource(m.Source, f, plan.InPlace)
 	r.target(m.Target, true)
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Overlay, Handle: h, Target: m.Target})
@@ -143,6 +149,11 @@ func (r *resolver) cow(m *policy.Mount, f probe.File) error {
 		r.root.Flags |= plan.InScratch
 	}
 	return nil
+}
+
+// mapped tells whether an id outside has one inside.
+func mapped(list []plan.Mapping, outside uint32) bool {
+	return slices.ContainsFunc(list, func(m plan.Mapping) bool { return outside >= m.Outside && outside-m.Outside < m.Count })
 }
 
 func (r *resolver) copyMount(m *policy.Mount, f probe.File) error {

@@ -44,6 +44,9 @@ func (s *Spec) Question() probe.Question {
 	} else if dir, ok := strings.CutPrefix(fsys.Root, "dir:"); ok {
 		q.Paths = append(q.Paths, dir)
 	}
+	for _, p := range masked {
+		q.Paths = append(q.Paths, strings.TrimSuffix(p, "/"))
+	}
 	if s.Policy.Network.Mode == "host" {
 		q.Paths = append(q.Paths, resolvConf)
 	}
@@ -89,6 +92,9 @@ func (r *resolver) resolveRoot() error {
 	r.resolveDev()
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Proc, Target: "/proc", Flags: plan.NoFollow})
 	for _, p := range masked {
+		if r.host.Files[strings.TrimSuffix(p, "/")].Type == probe.Absent {
+			continue // no kernel has all of them
+		}
 		op := plan.Op{Kind: plan.Mask, Target: strings.TrimSuffix(p, "/")}
 		if op.Target != p {
 			op.Flags = plan.Directory

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/probe"
 	"github.com/brig-sandbox/brig/userns"
@@ -159,7 +160,13 @@ func (s *Sandbox) retry(ctx context.Context, host *probe.Host) (*attempt, error)
 // run --plan` prints.
 func Prepare(spec *Spec) (*Resolution, error) {
 	q := spec.Question()
-	q.Mounts = true // a launch finds out by trying, and only then reads them
+	// A launch finds these out by trying, if at all: they cost time.
+	q.Mounts = true
+	for _, m := range spec.Policy.Filesystem.Mounts {
+		if m.Access == policy.CopyOnWrite {
+			q.Owners = append(q.Owners, m.Source)
+		}
+	}
 	host, lease, err := look(q)
 	if err != nil {
 		return nil, err

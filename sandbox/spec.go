@@ -44,6 +44,8 @@ type Spec struct {
 	// being read; nil to make one when it is needed. Start takes it over, also
 	// where it fails.
 	Child *launch.Child
+	// Resolved, where it is not nil, is told what will be done, before it is.
+	Resolved func(*Resolution)
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
 }

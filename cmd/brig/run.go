@@ -75,6 +75,7 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Hostname = f.hostname
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
+	spec.Resolved = f.tell(cmd.ErrOrStderr())
 	if f.plan != "" {
 		child.Discard()
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)
@@ -175,6 +176,22 @@ func cancelOnSignal() (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// tell says on stderr what the log level asks for: the plan's notes, or the
+// whole plan.
+func (f *runFlags) tell(w io.Writer) func(*sandbox.Resolution) {
+	switch f.level {
+	case levelInfo:
+		return func(res *sandbox.Resolution) {
+			for _, n := range res.Plan.Notes {
+				fmt.Fprintf(w, "brig: note: %s\n", n)
+			}
+		}
+	case levelDebug:
+		return func(res *sandbox.Resolution) { fmt.Fprintf(w, "%s", res.Plan) }
+	}
+	return nil
 }
 
 func printPlan(w io.Writer, spec *sandbox.Spec, form string) error {

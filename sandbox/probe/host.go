@@ -70,6 +70,8 @@ type Host struct {
 	// Files are the paths a spec names, by path: what is there, seen without
 	// following a link at its end.
 	Files map[string]File `json:"files"`
+	// Owners tells who owns the files below a directory, where that was asked.
+	Owners map[string][]Owner `json:"owners,omitempty"`
 	// Mounts are the host's mount points, only read where a spec needs them.
 	Mounts []Mount `json:"mounts,omitempty"`
 }
@@ -140,4 +142,6 @@ type Question struct {
 	Paths  []string // for Files; absolute
 	SubIDs bool     // SubIDs and Tools
 	Mounts bool
+	// Owners are the directories whose files' owners are wanted.
+	Owners []string
 }

@@ -25,6 +25,12 @@ func Quick(q Question) (*Host, error) {
 		return nil, err
 	}
 	h.look(q.Paths)
+	for _, dir := range q.Owners {
+		if h.Owners == nil {
+			h.Owners = map[string][]Owner{}
+		}
+		h.Owners[dir] = owners(dir)
+	}
 	if q.SubIDs {
 		h.findIDs(context.Background())
 	}
