@@ -122,7 +122,13 @@ func jobPipe(jobEnd int) (job, ours int, err error) {
 		return -1, -1, fmt.Errorf("pipe: %w", err)
 	}
 	job, ours = p[jobEnd], p[1-jobEnd]
-	if _, err := unix.FcntlInt(uintptr(ours), unix.F_SETFL, unix.O_NONBLOCK); err != nil {
+	_, err = unix.FcntlInt(uintptr(ours), unix.F_SETFL, unix.O_NONBLOCK)
+	if err == nil {
+		// The job may have another id, and programs open /dev/stdout by name.
+		// Nobody but those who hold the pipe can.
+		err = unix.Fchmod(job, 0o666)
+	}
+	if err != nil {
 		closeFD(&job)
 		closeFD(&ours)
 		return -1, -1, fmt.Errorf("pipe: %w", err)
