@@ -78,7 +78,7 @@ func (r *resolver) resolveMount(m *policy.Mount) error {
 		if err := r.owns("rw", m); err != nil {
 			return err
 		}
-		r.writableMount(m, f)
+		r.writable(m.Target)
 		return r.bindMount(m, f, 0)
 	case policy.CopyOnWrite:
 		return r.cow(m, f)
@@ -93,16 +93,6 @@ func (r *resolver) bindMount(m *policy.Mount, f probe.File, flags plan.Flags) er
 	r.target(m.Target, f.Type == probe.Dir)
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Bind, Handle: h, Target: m.Target})
 	return nil
-}
-
-// writableMount lets the job write a mount, as a file where it is one: Landlock
-// refuses the rights of directories there.
-func (r *resolver) writableMount(m *policy.Mount, f probe.File) {
-	if f.Type == probe.Regular {
-		r.writable(m.Target + "/.")
-		return
-	}
-	r.writable(m.Target)
 }
 
 // owns refuses accesses that need the caller's own id inside the sandbox.
@@ -161,7 +151,7 @@ func (r *resolver) copyMount(m *policy.Mount, f probe.File) error {
 		r.target(dir, true)
 	}
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: m.Source, Target: m.Target, Device: f.Device, Inode: f.Inode})
-	r.writableMount(m, f)
+	r.writable(m.Target)
 	return nil
 }
 

@@ -229,13 +229,8 @@ func (op *Op) check(handles map[int]handleState) error {
 	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
 		return absolute("target", op.Target)
 	case Landlock:
-		for _, p := range op.Names {
+		for _, p := range append(append([]string(nil), op.Names...), op.Write...) {
 			if err := absolute("path", p); err != nil {
-				return err
-			}
-		}
-		for _, p := range op.Write {
-			if err := absolute("path", strings.TrimSuffix(p, "/.")); err != nil {
 				return err
 			}
 		}

@@ -108,8 +108,7 @@ type Op struct {
 	// descriptors of Ready.
 	Groups []uint32 `json:"groups,omitempty"`
 	Names  []string `json:"names,omitempty"`
-	// Write are the writable paths of Landlock, a file's with "/." behind it,
-	// and the candidate paths of Exec.
+	// Write are the writable paths of Landlock and the candidate paths of Exec.
 	Write []string `json:"write,omitempty"`
 }
 
