@@ -1,0 +1,214 @@
+package e2e
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
+)
+
+// leakRuns is how many sandboxes TestNothingIsLeft makes.
+var leakRuns = flag.Int("runs", 1000, "sandboxes that TestNothingIsLeft makes, half of which lose their brig")
+
+const (
+	// leakWorkers sandboxes exist side by side.
+	leakWorkers = 2
+	// leakLatest is the latest moment after its start at which brig is killed:
+	// about when a short job is over.
+	leakLatest = 15 * time.Millisecond
+	// leakBudget is how long all of it may take.
+	leakBudget = 60 * time.Second
+)
+
+// leakJobs are the runs between which TestNothingIsLeft alternates: each policy
+// has mappings, mounts and files of its own to leave behind.
+var leakJobs = [][]string{
+	{"--policy", "strict", "--", "/bin/true"},
+	{"--policy", "default", "--", "/bin/sh", "-c", "echo changed >file; true"},
+	{"--policy", "judge", "--result", "result.json", "--", "/bin/true"},
+	{"--policy", "default", "--tmpfs", "/extra:size=1MiB", "-v", "./file:/copied:copy", "--", "/bin/sh", "-c", "(setsid sleep 60 >/dev/null 2>&1 </dev/null &); true"},
+}
+
+// TestNothingIsLeft makes many sandboxes, ends half of them by SIGKILL of brig
+// at a random moment, and wants to find nothing afterwards that was not there
+// before: no process anywhere on the host, no mount, cgroup, descriptor, and no
+// file in any place that brig writes to.
+func TestNothingIsLeft(t *testing.T) {
+	sandboxtest.Need(t, "userns", "overlay")
+	places := newLeakPlaces(t)
+	sandboxtest.Leaks(t)
+	before, err := sandboxtest.Take(sandboxtest.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	begin := time.Now()
+	var next, killed atomic.Int64
+	var workers sync.WaitGroup
+	for worker := range uint64(leakWorkers) {
+		workers.Go(func() {
+			random := rand.New(rand.NewPCG(seed, worker))
+			for {
+				run := int(next.Add(1)) - 1
+				if run >= *leakRuns || t.Failed() {
+					return
+				}
+				wasKilled, err := places.run(run, random)
+				if err != nil {
+					t.Errorf("run %d (seed %d): %v", run, seed, err)
+				}
+				if wasKilled {
+					killed.Add(1)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	took := time.Since(begin)
+	t.Logf("%d runs in %v, %d of them killed before their end (seed %d)", *leakRuns, took.Round(time.Millisecond), killed.Load(), seed)
+	if *leakRuns >= 100 && killed.Load() < int64(*leakRuns/8) {
+		t.Errorf("only %d of %d runs were killed before their end: the moments are too late", killed.Load(), *leakRuns)
+	}
+	if took > leakBudget*time.Duration(max(*leakRuns, 1000))/1000 {
+		t.Errorf("%d runs took %v", *leakRuns, took)
+	}
+	left, err := sandboxtest.Left(before, sandboxtest.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range left {
+		t.Errorf("left behind: %s", item)
+	}
+	places.check(t)
+}
+
+// leakPlaces are directories for the tested brigs alone, in every place that
+// brig might write to.
+type leakPlaces struct {
+	home, work string
+	env        []string
+	before     map[string][]string // what stands in each after a first run
+}
+
+func newLeakPlaces(t *testing.T) *leakPlaces {
+	top, err := os.MkdirTemp("", "brig-test-leak-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(top) })
+	p := &leakPlaces{home: filepath.Join(top, "home"), work: filepath.Join(top, "work"), before: map[string][]string{}}
+	p.env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + p.home}
+	for variable, dir := range map[string]string{
+		"TMPDIR": "tmp", "XDG_RUNTIME_DIR": "run", "XDG_STATE_HOME": "state", "XDG_CACHE_HOME": "cache",
+		"XDG_CONFIG_HOME": "config", "XDG_DATA_HOME": "data",
+	} {
+		dir = filepath.Join(top, dir)
+		p.env = append(p.env, variable+"="+dir)
+		p.before[dir] = nil
+	}
+	p.before[p.home], p.before[p.work] = nil, nil
+	for dir := range p.before {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Not in a place that brig removes, and for its owner alone where the owner
+	// is who brig is run by.
+	if err := os.Chmod(top, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.work, "file"), []byte("the host's\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// A first run of each kind may fill caches, which are meant to stay.
+	for i := range leakJobs {
+		if out, err := p.command(i).CombinedOutput(); err != nil {
+			t.Fatalf("brig %s: %v: %s", strings.Join(leakJobs[i], " "), err, out)
+		}
+	}
+	for dir := range p.before {
+		p.before[dir] = listAll(t, dir)
+	}
+	return p
+}
+
+func (p *leakPlaces) command(run int) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(brigDir, "brig"), append([]string{"run"}, leakJobs[run%len(leakJobs)]...)...)
+	cmd.Dir, cmd.Env = p.work, p.env
+	return cmd
+}
+
+// run makes one sandbox, and kills brig when it is an odd one's turn.
+func (p *leakPlaces) run(run int, random *rand.Rand) (killed bool, err error) {
+	cmd := p.command(run / 2)
+	var output strings.Builder
+	cmd.Stdout, cmd.Stderr = &output, &output
+	// Somebody who holds the pipe open must not keep the test.
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	kill := run%2 == 1
+	if kill {
+		time.Sleep(time.Duration(random.Int64N(int64(leakLatest))))
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return false, err
+		}
+	}
+	err = cmd.Wait()
+	if err == nil {
+		return false, nil
+	}
+	if kill && !errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.ExitCode() == -1 {
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: %s", err, output.String())
+}
+
+// check wants each place to be as it was. A janitor may still be at work for a
+// moment, and a result that was being written may have left its temporary file
+// only if brig was killed there.
+func (p *leakPlaces) check(t *testing.T) {
+	for dir, before := range p.before {
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			now := listAll(t, dir)
+			if strings.Join(now, "\n") == strings.Join(before, "\n") {
+				break
+			}
+			if time.Now().After(end) {
+				t.Errorf("%s holds\n  %s\nand held before\n  %s", dir, strings.Join(now, "\n  "), strings.Join(before, "\n  "))
+				break
+			}
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(p.work, "file"))
+	if err != nil || string(data) != "the host's\n" {
+		t.Errorf("the host's file holds %q (%v)", data, err)
+	}
+}
+
+// listAll is everything below a directory.
+func listAll(t *testing.T, dir string) []string {
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		found = append(found, path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
