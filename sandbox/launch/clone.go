@@ -133,8 +133,10 @@ func (c *Child) execute() (err error) {
 	if _, err := unix.Write(c.channel, binary.NativeEndian.AppendUint64(nil, flags)); err != nil {
 		return fmt.Errorf("writing to init: %w", err)
 	}
-	// The number must not be one of those that are passed on.
-	exe, err := unix.FcntlInt(uintptr(image), unix.F_DUPFD_CLOEXEC, 64)
+	// The number must be none of those that are passed on, nor one of those
+	// right behind the highest of them, which package syscall uses to sort them.
+	above := slices.Max(attr.Files) + uintptr(len(attr.Files)) + 2
+	exe, err := unix.FcntlInt(uintptr(image), unix.F_DUPFD_CLOEXEC, int(max(above, 64)))
 	if err != nil {
 		return fmt.Errorf("opening init: %w", err)
 	}

@@ -163,6 +163,45 @@ func TestDiscard(t *testing.T) {
 	settle(t, before)
 }
 
+// The rest of the program opens and closes files while a child is made: none of
+// their numbers gets in the way.
+func TestCloneBesideOpenFiles(t *testing.T) {
+	sandboxtest.Need(t, "userns")
+	sandboxtest.Leaks(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				var fds []int
+				for range 40 {
+					if fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err == nil {
+						fds = append(fds, fd)
+					}
+				}
+				for _, fd := range fds {
+					unix.Close(fd)
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	p := small("true")
+	for i := range 300 {
+		c := Clone(p.Namespaces, p.IDs.CloneUID, p.IDs.CloneGID)
+		if <-c.made; c.err != nil {
+			t.Errorf("child %d: %v", i, c.err)
+		}
+		c.Discard()
+	}
+	close(stop)
+	wg.Wait()
+}
+
 // helpSleep starts a sandbox whose job does not end, says so, and waits.
 func helpSleep() {
 	p := small("sh", "-c", `setsid sleep 1000 & exec sleep 1000`)
