@@ -13,6 +13,8 @@ import (
 	"testing/fstest"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // rootHost is a host with an identity map and the given files.
@@ -300,7 +302,7 @@ func TestLeaseIsNotLeaked(t *testing.T) {
 
 func BenchmarkAllocateRange(b *testing.B) {
 	if initial, err := InInitial(); err != nil || !initial {
-		b.Skip("needs the initial user namespace")
+		sandboxtest.Lacks(b, "initial-userns", errors.Join(errors.New("this is another user namespace"), err))
 	}
 	dir := lockDir(b)
 	for b.Loop() {

@@ -11,6 +11,8 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 var identity = Map{{0, 0, 1<<32 - 1}}
@@ -230,14 +232,14 @@ func TestReadFactsOfThisHost(t *testing.T) {
 func TestSysctlZeroIsDiagnosed(t *testing.T) {
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
-		skip(t, "unshare", err.Error())
+		sandboxtest.Lacks(t, "unshare", err)
 	}
 	// The sysctl belongs to the namespace, so the host's stays as it is.
 	out, err := exec.Command(unshare, "-Ur", "sh", "-c",
 		`echo 0 > /proc/sys/user/max_user_namespaces || exit 9; cat /proc/sys/user/max_user_namespaces /proc/self/uid_map; `+unshare+` -U true`).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() == 9 || !strings.Contains(string(out), "No space left") {
-		skip(t, "userns", fmt.Sprintf("%v: %s", err, out))
+		sandboxtest.Lacks(t, "userns", errors.Join(fmt.Errorf("a user namespace without room for another: %s", out), err))
 	}
 	lines := strings.Split(string(out), "\n")
 	m, err := ParseMap(lines[1])
@@ -258,7 +260,7 @@ func TestNoNewPrivsIsDiagnosed(t *testing.T) {
 	needTools(t)
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
-		skip(t, "setpriv", err.Error())
+		sandboxtest.Lacks(t, "setpriv", err)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 const passwd = "root:x:0:0:root:/root:/bin/sh\n+nis::1000:\n#old:x:1000:1::/:\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
@@ -243,7 +245,7 @@ func TestLookupSubIDsOnThisHost(t *testing.T) {
 	user := needSubIDUser(t)
 	tool := findTool("getsubids")
 	if tool == "" {
-		skip(t, "getsubids", "getsubids is not installed")
+		sandboxtest.Lacks(t, "getsubids", errors.New("not installed"))
 	}
 	fromFiles, err := LookupSubIDs(t.Context(), LookupOptions{UID: user.uid, GID: user.gid})
 	if err != nil {

@@ -1,23 +1,14 @@
 package userns
 
 import (
+	"fmt"
 	"os"
 	"os/user"
 	"strconv"
-	"strings"
 	"testing"
-)
 
-// skip skips the test, or fails it when BRIG_TEST_REQUIRE names what it needs.
-func skip(t testing.TB, what, reason string) {
-	t.Helper()
-	for name := range strings.SplitSeq(os.Getenv("BRIG_TEST_REQUIRE"), ",") {
-		if name == what {
-			t.Fatalf("BRIG_TEST_REQUIRE has %s, but %s", what, reason)
-		}
-	}
-	t.Skip("needs " + what + ": " + reason)
-}
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
+)
 
 type account struct {
 	name     string
@@ -31,11 +22,11 @@ func needSubIDUser(t testing.TB) account {
 	uid := os.Getuid()
 	data, err := os.ReadFile("/etc/subuid")
 	if err != nil {
-		skip(t, "subid", err.Error())
+		sandboxtest.Lacks(t, "subid", err)
 	}
 	entries, err := ParseSubIDs("/etc/subuid", data)
 	if err != nil {
-		skip(t, "subid", err.Error())
+		sandboxtest.Lacks(t, "subid", err)
 	}
 	for _, e := range entries {
 		u, err := user.Lookup(e.Owner)
@@ -48,7 +39,7 @@ func needSubIDUser(t testing.TB) account {
 			return account{u.Username, number32(t, u.Uid), number32(t, u.Gid)}
 		}
 	}
-	skip(t, "subid", "no user of /etc/subuid can be used by uid "+strconv.Itoa(uid))
+	sandboxtest.Lacks(t, "subid", fmt.Errorf("no user of /etc/subuid can be used by uid %d", uid))
 	return account{}
 }
 

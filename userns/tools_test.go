@@ -3,11 +3,14 @@ package userns
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // vfsCaps is the security.capability attribute that setcap writes.
@@ -149,7 +152,7 @@ func TestReadToolFacts(t *testing.T) {
 		string(vfsCaps(0x02000000, true, 1<<unix.CAP_SETGID, 0)): ToolNoCapability,
 	} {
 		if err := unix.Setxattr(path, "security.capability", []byte(attr), 0); err != nil {
-			skip(t, "xattr", "setting file capabilities: "+err.Error())
+			sandboxtest.Lacks(t, "xattr", fmt.Errorf("setting file capabilities: %w", err))
 		}
 		p := DiagnoseTool(read())
 		if want == "" && p != nil || want != "" && (p == nil || p.Reason != want) {
@@ -189,7 +192,7 @@ func needTools(t testing.TB) Tools {
 	t.Helper()
 	tools, err := FindTools()
 	if err != nil {
-		skip(t, "newuidmap", err.Error())
+		sandboxtest.Lacks(t, "newuidmap", err)
 	}
 	return tools
 }
