@@ -17,6 +17,7 @@ import (
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/policy/seccomp"
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // compiler builds brig-filterc as it ships: static.
@@ -278,7 +279,7 @@ func TestEmbeddedFiltersFit(t *testing.T) {
 			}
 			b, ok := configs.Filter(profile.Key)
 			if !ok {
-				t.Skip("the shipped filters have not been compiled from this source: run make build")
+				sandboxtest.Lacks(t, "filters", errors.New("the shipped filters have not been compiled from this source: run make build"))
 			}
 			var c seccomp.Compiled
 			if err := c.UnmarshalBinary(b); err != nil {

@@ -161,10 +161,10 @@ func TestDoctorColour(t *testing.T) {
 const doctorVariable = "BRIG_TEST_DOCTOR"
 
 // TestDoctorProcess is no test but the command, when a test starts it.
-func TestDoctorProcess(t *testing.T) {
+func TestDoctorProcess(*testing.T) {
 	args, ok := os.LookupEnv(doctorVariable)
 	if !ok {
-		t.Skip("only for the tests below")
+		return
 	}
 	os.Exit(execute(strings.Fields(args)))
 }

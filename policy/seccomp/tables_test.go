@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	docker "github.com/moby/profiles/seccomp"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated tables and golden files")
@@ -26,7 +28,7 @@ func sysDir(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "golang.org/x/sys/unix").Output()
 	if err != nil {
-		t.Skipf("needs the go command to find golang.org/x/sys: %v", err)
+		sandboxtest.Lacks(t, "go", fmt.Errorf("finding golang.org/x/sys: %w", err))
 	}
 	return strings.TrimSpace(string(out))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/brig-sandbox/brig/policy/seccomp"
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // TestOrdinaryProgramsRun runs compilers and interpreters under both bases, with
@@ -53,7 +54,7 @@ func TestOrdinaryProgramsRun(t *testing.T) {
 		for _, c := range commands {
 			t.Run(base+" "+c.name, func(t *testing.T) {
 				if _, err := exec.LookPath(c.need); err != nil {
-					t.Skipf("needs %s: %v", c.need, err)
+					sandboxtest.Lacks(t, c.need, err)
 				}
 				t.Chdir(dir)
 				path, err := exec.LookPath(c.argv[0])
