@@ -3,9 +3,10 @@ package plan
 import (
 	"bytes"
 	"errors"
-	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestCodecRoundTrip(t *testing.T) {
@@ -18,8 +19,8 @@ func TestCodecRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, p) {
-		t.Errorf("got\n%s\nwant\n%s", got, p)
+	if d := cmp.Diff(p, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 	if got.Digest() != p.Digest() {
 		t.Error("the digest changed")
@@ -129,7 +130,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version":1,"ops":[{"kind":"exec","names":["\u0000\u202e\n"]}]}`))
 	f.Add([]byte(`{"version":1,"namespaces":["user","mnt","pid","ipc","uts"],"ids":{"map":"single","by":"init","clone_uid":1,"uid":[{"inside":0,"outside":1,"count":4294967295}],"gid":[{}]},"stdio":"pipes","ops":null,"limits":[]}`))
 	f.Add([]byte(`{"ops":[{"kind":"sysctl","target":"..x"},{"kind":"open","handle":-1}]}`))
-	f.Add(bytes.Replace(good, []byte(`"/work"`), []byte(`"/work\n  1 exec"`), -1))
+	f.Add(bytes.ReplaceAll(good, []byte(`"/work"`), []byte(`"/work\n  1 exec"`)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := Decode(data)
 		if err != nil {
