@@ -53,6 +53,7 @@ func TestArtefacts(t *testing.T) {
 					}
 				case elf.PT_INTERP, elf.PT_DYNAMIC, elf.PT_TLS:
 					t.Errorf("has %s", p.Type)
+				default: // notes and their like
 				}
 			}
 			if loads != 1 {
@@ -91,10 +92,10 @@ func TestArtefactsRebuild(t *testing.T) {
 	}
 	have, err := exec.Command("init/build.sh", "--toolchain").Output()
 	if err != nil {
-		skip(t, "toolchain", fmt.Errorf("the compilers for both architectures: %w", err))
+		sandboxtest.Lacks(t, "toolchain", fmt.Errorf("the compilers for both architectures: %w", err))
 	}
 	if !bytes.Equal(have, recorded) {
-		skip(t, "toolchain", fmt.Errorf("the artefacts were built with %q, here is %q", recorded, have))
+		sandboxtest.Lacks(t, "toolchain", fmt.Errorf("the artefacts were built with %q, here is %q", recorded, have))
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("init/build.sh", dir).CombinedOutput(); err != nil {
@@ -115,16 +116,6 @@ func TestArtefactsRebuild(t *testing.T) {
 	}
 }
 
-// skip is sandboxtest.Need for what it does not know.
-func skip(t *testing.T, feature string, reason error) {
-	t.Helper()
-	if sandboxtest.Required(feature) {
-		t.Fatalf("needs %s: %v", feature, reason)
-	}
-	sandboxtest.RecordSkip(t.Name(), feature, reason)
-	t.Skipf("needs %s: %v", feature, reason)
-}
-
 // What init does first can be seen without a kernel of its architecture: with
 // no program behind descriptor 4 it ends with status 125.
 func TestInitAloneEnds(t *testing.T) {
@@ -138,7 +129,7 @@ func TestInitAloneEnds(t *testing.T) {
 			if a.runner != "" {
 				runner, err := exec.LookPath(a.runner)
 				if err != nil {
-					skip(t, a.runner, err)
+					sandboxtest.Lacks(t, a.runner, err)
 				}
 				cmd = exec.Command(runner, name)
 			}
@@ -148,7 +139,7 @@ func TestInitAloneEnds(t *testing.T) {
 			} else if errors.As(err, &e) && !e.Exited() || err == nil {
 				t.Errorf("ended with %v, want status 125", err)
 			} else {
-				skip(t, a.name, fmt.Errorf("this machine does not run it: %w", err))
+				sandboxtest.Lacks(t, a.name, fmt.Errorf("this machine does not run it: %w", err))
 			}
 		})
 	}

@@ -63,8 +63,10 @@ func mountAttrs(f plan.Flags) uint64 {
 		flag plan.Flags
 		attr uint64
 	}{
-		{plan.ReadOnly, unix.MOUNT_ATTR_RDONLY}, {plan.NoSuid, unix.MOUNT_ATTR_NOSUID},
-		{plan.NoDev, unix.MOUNT_ATTR_NODEV}, {plan.NoExec, unix.MOUNT_ATTR_NOEXEC},
+		{plan.ReadOnly, unix.MOUNT_ATTR_RDONLY},
+		{plan.NoSuid, unix.MOUNT_ATTR_NOSUID},
+		{plan.NoDev, unix.MOUNT_ATTR_NODEV},
+		{plan.NoExec, unix.MOUNT_ATTR_NOEXEC},
 	} {
 		if f.Has(m.flag) {
 			a |= m.attr

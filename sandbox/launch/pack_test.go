@@ -124,7 +124,7 @@ func TestReadPackRefuses(t *testing.T) {
 
 func TestReadPackOfManyFiles(t *testing.T) {
 	if testing.Short() {
-		t.Skip("makes 50,000 files")
+		sandboxtest.Lacks(t, "long", errors.New("makes 50,000 files, and -short is given"))
 	}
 	dir := t.TempDir()
 	for i := range maxPackEntries - 1 {
