@@ -93,8 +93,9 @@ func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 			return source + ": permission denied", "the ids of the sandbox must be able to reach it: use access copy, or make its directories searchable"
 		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
 			return source + " went away while the sandbox was being set up", "run it again"
+		default:
+			return fmt.Sprintf("%s cannot be given to the sandbox: %v", source, errno), ""
 		}
-		return fmt.Sprintf("%s cannot be given to the sandbox: %v", source, errno), ""
 	case plan.Bind, plan.Tmpfs, plan.Mountpoint:
 		what := "mounting on " + target
 		if op.Handle != 0 {
@@ -107,8 +108,9 @@ func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 			return what + ": one is a directory and the other is not", "choose another target"
 		case unix.ELOOP, unix.EXDEV:
 			return what + ": the target leads through a symbolic link that cannot be followed", "name the directory itself"
+		default:
+			return fmt.Sprintf("%s: %v", what, errno), ""
 		}
-		return fmt.Sprintf("%s: %v", what, errno), ""
 	case plan.Overlay, plan.Root:
 		if op.Handle != 0 {
 			return overlayText(s.sourceOf(op.Handle), errno)
@@ -151,6 +153,7 @@ func overlayText(source string, errno unix.Errno) (text, hint string) {
 		return source + ": permission denied", "the ids of the sandbox must be able to read it"
 	case unix.ENODEV:
 		return "this kernel has no overlayfs", "load it (modprobe overlay), or use access copy"
+	default:
+		return fmt.Sprintf("%s cannot be given copy-on-write: %v", source, errno), ""
 	}
-	return fmt.Sprintf("%s cannot be given copy-on-write: %v", source, errno), ""
 }

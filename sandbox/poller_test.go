@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // nest runs a Python program as process 2 of fresh user, pid, mount and IPC
@@ -25,13 +27,9 @@ type nest struct {
 
 func startNest(t *testing.T, program string) *nest {
 	t.Helper()
-	for _, tool := range []string{"unshare", "python3"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(tool, "is needed:", err)
-		}
-	}
+	sandboxtest.Need(t, "unshare", "python3")
 	if out, err := exec.Command("unshare", "-Urpfmi", "--mount-proc", "true").CombinedOutput(); err != nil {
-		t.Skipf("user namespaces are needed: %v: %s", err, out)
+		sandboxtest.Lacks(t, "userns", fmt.Errorf("%w: %s", err, out))
 	}
 	const shell = "mount -t tmpfs -o size=128m none /mnt || exit 9; python3 -c \"$1\"; exit $?"
 	cmd := exec.Command("unshare", "-Urpfmi", "--mount-proc", "--kill-child", "sh", "-c", shell, "sh", "import os,sys,mmap,time\n"+program)

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 func readFile(t *testing.T, name string) string {
@@ -170,9 +172,7 @@ func TestSwappedDestinationIsNotFollowed(t *testing.T) {
 }
 
 func TestResultOnAFullDisk(t *testing.T) {
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("/dev/full:", err)
-	}
+	sandboxtest.Need(t, "dev-full")
 	err := WriteResult("/dev/full", sampleResult())
 	if !errors.Is(err, unix.ENOSPC) || err.Error() != `write the result to "/dev/full": no space left on device` {
 		t.Errorf("error %v", err)

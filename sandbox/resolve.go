@@ -123,7 +123,8 @@ func (r *resolver) checkHost() error {
 		name string
 		fact probe.Fact
 	}{
-		{"user namespaces", r.host.UserNS}, {"recursive read-only mounts", r.host.MountAttr},
+		{"user namespaces", r.host.UserNS},
+		{"recursive read-only mounts", r.host.MountAttr},
 		{"a procfs of the sandbox's own", r.host.Proc},
 	} {
 		if !f.fact.OK {

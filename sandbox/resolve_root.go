@@ -196,8 +196,11 @@ func (r *resolver) resolveDev() {
 	}
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Devpts, Target: "/dev/pts", Flags: plan.NoFollow})
 	for _, l := range [][2]string{
-		{"ptmx", "pts/ptmx"}, {"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"},
-		{"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+		{"ptmx", "pts/ptmx"},
+		{"fd", "/proc/self/fd"},
+		{"stdin", "/proc/self/fd/0"},
+		{"stdout", "/proc/self/fd/1"},
+		{"stderr", "/proc/self/fd/2"},
 	} {
 		r.symlink("/dev/"+l[0], l[1])
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // job runs a shell command on a stdio's ends, as the launch would, and returns
@@ -254,7 +256,7 @@ func TestReaderThatGoesAwayBecomesSIGPIPE(t *testing.T) {
 func TestFullDiskIsReported(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("/dev/full:", err)
+		sandboxtest.Lacks(t, "dev-full", err)
 	}
 	defer full.Close()
 	j := startJob(t, nil, full, nil, Unknown, "exec cat /dev/zero")

@@ -12,6 +12,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
 // caller is a terminal of the caller's: person is where one types and reads.
@@ -24,7 +26,7 @@ func newCaller(t *testing.T) *caller {
 	t.Helper()
 	person, tty, err := pty.Open()
 	if err != nil {
-		t.Skip("a pseudo-terminal is needed:", err)
+		sandboxtest.Lacks(t, "tty", err)
 	}
 	// In the poller, so that Close ends the Read below.
 	fd, err := unix.FcntlInt(person.Fd(), unix.F_DUPFD_CLOEXEC, 3)
