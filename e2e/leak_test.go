@@ -101,7 +101,7 @@ type leakPlaces struct {
 }
 
 func newLeakPlaces(t *testing.T) *leakPlaces {
-	top, err := os.MkdirTemp("", "brig-test-leak-")
+	top, err := os.MkdirTemp("", "brig-test-leak-") //nolint:usetesting // t.TempDir lies in a directory that only its owner may enter
 	if err != nil {
 		t.Fatal(err)
 	}
