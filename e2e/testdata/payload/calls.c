@@ -116,8 +116,7 @@ int main(void)
 	refused("process_vm_readv", syscall(SYS_process_vm_readv, 1, &iov, 1, &there, 1, 0));
 	refused("process_vm_writev", syscall(SYS_process_vm_writev, 1, &iov, 1, &there, 1, 0));
 	refused("pidfd_open init", syscall(SYS_pidfd_open, 1, 0));
-	refused("pidfd_getfd", syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, getpid(), 0), 0, 0) >= 0 &&
-		       syscall(SYS_pidfd_open, 1, 0) >= 0 ? 0 : -1);
+	refused("pidfd_getfd of init", syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, 1, 0), 3, 0));
 	refused("prlimit init", syscall(SYS_prlimit64, 1, RLIMIT_NOFILE, &one, NULL));
 	refused("setpriority init", setpriority(PRIO_PROCESS, 1, 19));
 	refused("sched_setaffinity init", syscall(SYS_sched_setaffinity, 1, 8, "\1\0\0\0\0\0\0"));
