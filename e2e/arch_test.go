@@ -294,7 +294,7 @@ func TestNothingUnfinished(t *testing.T) {
 					t.Errorf("%s:%d: %s", f.path, number+1, mark)
 				}
 			}
-			if f.isTest() && f.dir() != "sandbox/sandboxtest" && strings.Contains(line, "t.Sk"+"ip") {
+			if f.isTest() && f.dir() != "sandbox/sandboxtest" && strings.Contains(strings.ReplaceAll(line, "SkipsVariable", ""), "t.Sk"+"ip") {
 				t.Errorf("%s:%d: a skip that is not sandboxtest.Need or Lacks can neither be listed nor revoked", f.path, number+1)
 			}
 		}
