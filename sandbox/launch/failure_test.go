@@ -89,10 +89,31 @@ func TestJobFailsBeforeInit(t *testing.T) {
 		p := small("true")
 		p.Ops = slices.Insert(p.Ops, slices.IndexFunc(p.Ops, func(o plan.Op) bool { return o.Kind == plan.Rlimit }),
 			plan.Op{Kind: plan.Rlimit, Data: "nofile", Size: 1 << 40, Inodes: 1 << 40})
+		ready := p.Find(plan.Ready)
+		ready.Names = slices.Repeat(ready.Names[:1], maxDescriptors) // init takes its time
 		_, _, err := start(t, p)
 		var step *StepError
 		if !errors.As(err, &step) || step.Op.Kind != plan.Rlimit || step.Errno != unix.EPERM {
 			t.Fatalf("got %v", err)
+		}
+	}
+}
+
+// Lesson: a working directory through a leaked descriptor (CVE-2024-21626). By
+// the time the job's process enters its directory it has nothing open that lies
+// outside the root.
+func TestWorkingDirectoryOutside(t *testing.T) {
+	sandboxtest.Need(t, "userns")
+	sandboxtest.Leaks(t)
+	for fd := range 24 {
+		p := small("pwd")
+		p.Ops = slices.Insert(p.Ops, slices.IndexFunc(p.Ops, func(o plan.Op) bool { return o.Kind == plan.Scratch }),
+			plan.Op{Kind: plan.Open, Handle: 9, Source: "/usr/share", Flags: plan.InPlace})
+		p.Find(plan.Chdir).Target = fmt.Sprintf("/proc/self/fd/%d", fd)
+		out, _, err := start(t, p)
+		var step *StepError
+		if !errors.As(err, &step) || step.Op.Kind != plan.Chdir {
+			t.Errorf("descriptor %d led to %q, %v", fd, out, err)
 		}
 	}
 }

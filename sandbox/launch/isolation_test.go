@@ -1,7 +1,9 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -81,7 +83,7 @@ func TestInitFromOutside(t *testing.T) {
 	s := begin(t, p, nil)
 	dir := fmt.Sprintf("/proc/%d/", s.PID())
 	if os.Getuid() != 0 {
-		if _, err := os.ReadDir(dir + "fd"); !os.IsPermission(err) {
+		if _, err := os.ReadDir(dir + "fd"); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("init is dumpable: its descriptors can be listed by its user: %v", err)
 		}
 		return
@@ -225,6 +227,15 @@ ls -d /proc/[0-9]*; touch /x /usr/x /tmp/x 2>&1; tty; exit 0`)
 		"touch: cannot touch '/x': Permission denied\ntouch: cannot touch '/usr/x': Read-only file system\nnot a tty\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Lesson: input pushed into the caller's terminal (CVE-2017-5226). The job is in
+// a session of its own, without a terminal.
+func TestSession(t *testing.T) {
+	sandboxtest.Need(t, "userns")
+	if got := shell(t, `cut -d' ' -f1,5,6,7 /proc/$$/stat`); got != "2 2 2 0\n" {
+		t.Errorf("pid, group, session and terminal are %s", got)
 	}
 }
 

@@ -119,6 +119,41 @@ func TestKillFromAnywhere(t *testing.T) {
 	}
 }
 
+// After Close the number of its descriptor may be another sandbox's, which a
+// late Kill must not hit.
+func TestKillAfterClose(t *testing.T) {
+	sandboxtest.Need(t, "userns")
+	sandboxtest.Leaks(t)
+	shared := 0
+	for range 10 {
+		first, err := launch(t, small("sleep", "1000"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := first.pidfd
+		if _, err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		second, err := launch(t, small("sh", "-c", "sleep 0.02; exit 4"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second.pidfd == number {
+			shared++
+		}
+		first.Kill()
+		if end, err := await(second); err != nil || end.Status.ExitStatus() != 4 {
+			t.Errorf("another sandbox ended with %+v, %v", end, err)
+		}
+		if _, err := second.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if shared == 0 {
+		t.Error("no number was used again: this test shows nothing")
+	}
+}
+
 // A sandbox outlives the goroutine, and the thread, that started it.
 func TestStarterMayEnd(t *testing.T) {
 	sandboxtest.Need(t, "userns")

@@ -184,6 +184,22 @@ func TestLowerErrors(t *testing.T) {
 	}
 }
 
+// The second wall behind the working directory: the kernel calls a directory
+// outside the root "(unreachable)", so its name must start with a slash.
+func TestWorkingDirectoryIsCompared(t *testing.T) {
+	l := &lowering{program: newProgram(), cfg: &Config{}, plan: &plan.Plan{}}
+	if err := l.lowerOp(&plan.Op{Kind: plan.Chdir, Target: "/work"}); err != nil {
+		t.Fatal(err)
+	}
+	e := binary.NativeEndian
+	last := l.ops[len(l.ops)-opSize:]
+	cwd := l.ops[len(l.ops)-2*opSize:]
+	if e.Uint64(cwd[8:]) != unix.SYS_GETCWD || e.Uint16(last) != kindCompare || e.Uint64(last[16:]) != e.Uint64(cwd[16:]) ||
+		e.Uint64(last[24:]) != 1 || e.Uint64(last[40:]) != '/' || e.Uint64(last[48:]) != uint64(unix.EXDEV) {
+		t.Errorf("the last ops are %v", l.ops[len(l.ops)-2*opSize:])
+	}
+}
+
 func TestCPUMask(t *testing.T) {
 	for list, want := range map[string][]int{"0": {0}, "1-3": {1, 2, 3}, "0,9,8": {0, 8, 9}, "1023": {1023}} {
 		mask, err := cpuMask(list)
