@@ -51,7 +51,11 @@ func (d *demo) runJob(j job) (*finished, error) {
 		err = json.Unmarshal(text, &f.Result)
 	}
 	if err != nil || f.Outcome == sandbox.OutcomeError {
-		return nil, fmt.Errorf("brig run %s -- %s: %s%s", strings.Join(j.flags, " "), strings.Join(j.command, " "), f.Message, f.stderr)
+		why := strings.TrimSpace(f.stderr)
+		if why == "" {
+			why = f.Message
+		}
+		return nil, fmt.Errorf("brig run %s -- %s: %s", shell(j.flags...), shell(j.command...), why)
 	}
 	return f, nil
 }
