@@ -30,12 +30,16 @@ const (
 	leakBudget = 60 * time.Second
 )
 
+// leakResult stands for a name that each run has for itself. A result that takes
+// an older one's place is renamed, and between two calls it has another name.
+const leakResult = "RESULT"
+
 // leakJobs are the runs between which TestNothingIsLeft alternates: each policy
 // has mappings, mounts and files of its own to leave behind.
 var leakJobs = [][]string{
 	{"--policy", "strict", "--", "/bin/true"},
 	{"--policy", "default", "--", "/bin/sh", "-c", "echo changed >file; true"},
-	{"--policy", "judge", "--result", "result.json", "--", "/bin/true"},
+	{"--policy", "judge", "--result", leakResult, "--", "/bin/true"},
 	{"--policy", "default", "--tmpfs", "/extra:size=1MiB", "-v", "./file:/copied:copy", "--", "/bin/sh", "-c", "(setsid sleep 60 >/dev/null 2>&1 </dev/null &); true"},
 }
 
@@ -95,9 +99,9 @@ func TestNothingIsLeft(t *testing.T) {
 // leakPlaces are directories for the tested brigs alone, in every place that
 // brig might write to.
 type leakPlaces struct {
-	home, work string
-	env        []string
-	before     map[string][]string // what stands in each after a first run
+	home, work, results string
+	env                 []string
+	before              map[string][]string // what stands in each after a first run
 }
 
 func newLeakPlaces(t *testing.T) *leakPlaces {
@@ -106,7 +110,10 @@ func newLeakPlaces(t *testing.T) *leakPlaces {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(top) })
-	p := &leakPlaces{home: filepath.Join(top, "home"), work: filepath.Join(top, "work"), before: map[string][]string{}}
+	p := &leakPlaces{
+		home: filepath.Join(top, "home"), work: filepath.Join(top, "work"), results: filepath.Join(top, "results"),
+		before: map[string][]string{},
+	}
 	p.env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + p.home}
 	for variable, dir := range map[string]string{
 		"TMPDIR": "tmp", "XDG_RUNTIME_DIR": "run", "XDG_STATE_HOME": "state", "XDG_CACHE_HOME": "cache",
@@ -116,7 +123,7 @@ func newLeakPlaces(t *testing.T) *leakPlaces {
 		p.env = append(p.env, variable+"="+dir)
 		p.before[dir] = nil
 	}
-	p.before[p.home], p.before[p.work] = nil, nil
+	p.before[p.home], p.before[p.work], p.before[p.results] = nil, nil, nil
 	for dir := range p.before {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -132,7 +139,10 @@ func newLeakPlaces(t *testing.T) *leakPlaces {
 	}
 	// A first run of each kind may fill caches, which are meant to stay.
 	for i := range leakJobs {
-		if out, err := p.command(i).CombinedOutput(); err != nil {
+		cmd, result := p.command(i)
+		out, err := cmd.CombinedOutput()
+		_ = os.Remove(result)
+		if err != nil {
 			t.Fatalf("brig %s: %v: %s", strings.Join(leakJobs[i], " "), err, out)
 		}
 	}
@@ -142,15 +152,24 @@ func newLeakPlaces(t *testing.T) *leakPlaces {
 	return p
 }
 
-func (p *leakPlaces) command(run int) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(brigDir, "brig"), append([]string{"run"}, leakJobs[run%len(leakJobs)]...)...)
+// command also names the file that the run may leave, because it was asked to.
+func (p *leakPlaces) command(run int) (cmd *exec.Cmd, result string) {
+	result = filepath.Join(p.results, fmt.Sprintf("%d.json", run))
+	args := append([]string{"run"}, leakJobs[run%len(leakJobs)]...)
+	for i := range args {
+		if args[i] == leakResult {
+			args[i] = result
+		}
+	}
+	cmd = exec.Command(filepath.Join(brigDir, "brig"), args...)
 	cmd.Dir, cmd.Env = p.work, p.env
-	return cmd
+	return cmd, result
 }
 
-// run makes one sandbox, and kills brig when it is an odd one's turn.
+// run makes one sandbox, and kills brig in every other turn of the jobs.
 func (p *leakPlaces) run(run int, random *rand.Rand) (killed bool, err error) {
-	cmd := p.command(run / 2)
+	cmd, result := p.command(run)
+	defer func() { _ = os.Remove(result) }()
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	// Somebody who holds the pipe open must not keep the test.
@@ -158,7 +177,7 @@ func (p *leakPlaces) run(run int, random *rand.Rand) (killed bool, err error) {
 	if err := cmd.Start(); err != nil {
 		return false, err
 	}
-	kill := run%2 == 1
+	kill := run/len(leakJobs)%2 == 1
 	if kill {
 		time.Sleep(time.Duration(random.Int64N(int64(leakLatest))))
 		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -176,8 +195,7 @@ func (p *leakPlaces) run(run int, random *rand.Rand) (killed bool, err error) {
 }
 
 // check wants each place to be as it was. A janitor may still be at work for a
-// moment, and a result that was being written may have left its temporary file
-// only if brig was killed there.
+// moment.
 func (p *leakPlaces) check(t *testing.T) {
 	for dir, before := range p.before {
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {

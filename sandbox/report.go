@@ -168,15 +168,22 @@ func (r *Report) write(b []byte) error {
 	return nil
 }
 
-// replace writes a temporary file and renames it. Whatever goes wrong, nothing
-// of it stays behind and an older file keeps its content.
+// replace writes a file without a name and gives it one when it is whole.
+// Whatever goes wrong, nothing of it stays behind, not even where brig is killed
+// while it writes, and an older file keeps its content. Only a rename can take
+// an older file's place; then, and where the file system has no files without a
+// name, another name comes first.
 func (r *Report) replace(b []byte) error {
 	var random [8]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return err
 	}
 	temp := ".brig-" + strconv.FormatUint(binary.NativeEndian.Uint64(random[:]), 16) + ".tmp"
-	fd, err := unix.Openat(r.fd, temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
+	fd, err := unix.Openat(r.fd, ".", unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
+	nameless := err == nil
+	if !nameless {
+		fd, err = unix.Openat(r.fd, temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
+	}
 	if err != nil {
 		return err
 	}
@@ -184,14 +191,23 @@ func (r *Report) replace(b []byte) error {
 	if r.mode != 0 && err == nil {
 		err = unix.Fchmod(fd, r.mode)
 	}
+	named := !nameless
+	if nameless && err == nil {
+		self := "/proc/self/fd/" + strconv.Itoa(fd)
+		err = unix.Linkat(unix.AT_FDCWD, self, r.fd, r.name, unix.AT_SYMLINK_FOLLOW)
+		if errors.Is(err, unix.EEXIST) {
+			err = unix.Linkat(unix.AT_FDCWD, self, r.fd, temp, unix.AT_SYMLINK_FOLLOW)
+			named = err == nil
+		}
+	}
 	// Some file systems report a full disk or quota only here.
 	if closeErr := unix.Close(fd); err == nil {
 		err = closeErr
 	}
-	if err == nil {
+	if named && err == nil {
 		err = unix.Renameat(r.fd, temp, r.fd, r.name)
 	}
-	if err != nil {
+	if named && err != nil {
 		_ = unix.Unlinkat(r.fd, temp, 0)
 	}
 	return err
