@@ -104,7 +104,7 @@ func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 		switch errno {
 		case unix.ENOENT, unix.EROFS:
 			return what + ": the target does not exist and cannot be made there", "make it on the host, or choose a target that is not below a read-only directory"
-		case unix.ENOTDIR, unix.ENOTEMPTY:
+		case unix.ENOTDIR, unix.ENOTEMPTY, unix.EINVAL:
 			return what + ": one is a directory and the other is not", "choose another target"
 		case unix.ELOOP, unix.EXDEV:
 			return what + ": the target leads through a symbolic link that cannot be followed", "name the directory itself"

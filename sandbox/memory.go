@@ -182,6 +182,7 @@ func eachLine(fd int, buf []byte, line func([]byte)) error {
 func memoryHoles() []string {
 	return []string{
 		"between two polls (1 to 20 ms) a job can pass the limit by what it fills in that time",
-		"kernel memory (page tables, pipe and socket buffers) and huge pages reserved by the host are not counted",
+		"kernel memory (page tables, pipe and socket buffers, messages, semaphores) and huge pages reserved by the host are not counted",
+		"shared memory that a job has dropped from its page tables, or unmapped but for a part, is not counted",
 	}
 }

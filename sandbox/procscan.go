@@ -239,6 +239,9 @@ type procStat struct {
 	childTicks int64 // cutime + cstime
 	threads    int
 	rssPages   int64
+	parent     int
+	started    int64 // ticks since boot
+	vsize      int64 // bytes
 }
 
 // parseStat starts behind the last parenthesis: the name before it is the
@@ -261,12 +264,18 @@ func parseStat(b []byte) (procStat, bool) {
 			if len(word) > 0 {
 				st.state = word[0]
 			}
+		case 4:
+			st.parent = int(number(word))
 		case 14, 15:
 			st.ownTicks += number(word)
 		case 16, 17:
 			st.childTicks += number(word)
 		case 20:
 			st.threads = int(number(word))
+		case 22:
+			st.started = number(word)
+		case 23:
+			st.vsize = number(word)
 		case 24:
 			st.rssPages = number(word)
 			return st, true

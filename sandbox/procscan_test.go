@@ -15,9 +15,9 @@ func TestParseStat(t *testing.T) {
 		want procStat
 		ok   bool
 	}{
-		{"7 (sh) " + fields + " 22\n", procStat{'S', 11 + 12, 13 + 14, 17, 21}, true},
-		{"7 (a) b ) S (1 2) " + fields + " 22\n", procStat{'S', 11 + 12, 13 + 14, 17, 21}, true},
-		{"7 (x\n) " + strings.Replace(fields, "13", "-13", 1) + " 22\n", procStat{'S', 11 + 12, 14, 17, 21}, true},
+		{"7 (sh) " + fields + " 22\n", procStat{'S', 11 + 12, 13 + 14, 17, 21, 1, 19, 20}, true},
+		{"7 (a) b ) S (1 2) " + fields + " 22\n", procStat{'S', 11 + 12, 13 + 14, 17, 21, 1, 19, 20}, true},
+		{"7 (x\n) " + strings.Replace(fields, "13", "-13", 1) + " 22\n", procStat{'S', 11 + 12, 14, 17, 21, 1, 19, 20}, true},
 		{"7 (sh) S 1 2 3", procStat{}, false},
 		{"7 (sh", procStat{}, false},
 		{"", procStat{}, false},

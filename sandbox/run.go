@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,13 @@ import (
 // "cancelled"; a cause of type *Cancelled names the signal that asked for it.
 func Run(ctx context.Context, spec *Spec) (*Result, error) {
 	s, err := begin(ctx, spec)
+	if err != nil && ctx.Err() != nil {
+		// What failed is the consequence: helpers end with the context.
+		e := Evidence{FileSizeRlimit: Unknown, Cancelled: true, CancelSignal: signalOf(ctx)}
+		r := NewResult(e)
+		r.StartedAt = time.Now().UTC()
+		return r, nil
+	}
 	if err != nil {
 		return Failed(err), err
 	}
@@ -35,6 +43,15 @@ func Run(ctx context.Context, spec *Spec) (*Result, error) {
 type Cancelled struct{ Signal unix.Signal }
 
 func (c *Cancelled) Error() string { return "cancelled by " + signalName(c.Signal) }
+
+// signalOf is the signal that ended a context, 0 where it was none.
+func signalOf(ctx context.Context) unix.Signal {
+	var c *Cancelled
+	if errors.As(context.Cause(ctx), &c) {
+		return c.Signal
+	}
+	return 0
+}
 
 // Sandbox is a job that has been started.
 type Sandbox struct {

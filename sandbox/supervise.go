@@ -95,14 +95,7 @@ func (v *supervisor) signal(sig unix.Signal) error {
 func (v *supervisor) run(ctx context.Context) {
 	s := v.s
 	v.started = time.Now()
-	stop := context.AfterFunc(ctx, func() {
-		var c *Cancelled
-		if errors.As(context.Cause(ctx), &c) {
-			v.cancel(c.Signal)
-			return
-		}
-		v.cancel(0)
-	})
+	stop := context.AfterFunc(ctx, func() { v.cancel(signalOf(ctx)) })
 	defer stop()
 	var deadline *time.Timer
 	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited {
@@ -128,6 +121,8 @@ func (v *supervisor) receive() error {
 	for {
 		m, err := v.s.box.Receive()
 		switch {
+		case errors.Is(err, launch.ErrStopped):
+			continue // until somebody ends it
 		case err != nil:
 			return err
 		case m.Failed != nil:

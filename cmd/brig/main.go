@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+
+	"github.com/brig-sandbox/brig/sandbox"
 )
 
 // exitFailure is the exit code of everything that is brig's own failure or
@@ -35,7 +38,13 @@ func execute(args []string) int {
 		exit = &exitError{code: exitFailure, err: err}
 	}
 	if exit.err != nil {
-		fmt.Fprintf(os.Stderr, "brig: %v\n", exit.err)
+		// Whatever an error quotes, it cannot move the terminal's cursor: only
+		// its own line feeds are passed on.
+		lines := strings.Split(exit.err.Error(), "\n")
+		for i := range lines {
+			lines[i] = sandbox.SafeText(lines[i])
+		}
+		fmt.Fprintf(os.Stderr, "brig: %s\n", strings.Join(lines, "\n"))
 	}
 	return exit.code
 }

@@ -21,12 +21,12 @@ const maxEnvFile = 1 << 20
 func readEnvFile(name string) ([]string, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fileError("--env-file", err)
+		return nil, fmt.Errorf("--env-file: %w", err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxEnvFile+1))
 	if err != nil {
-		return nil, fileError("--env-file", err)
+		return nil, fmt.Errorf("--env-file: %w", err)
 	}
 	if len(text) > maxEnvFile {
 		return nil, fmt.Errorf("--env-file %s: more than %d bytes\n  fix: name a smaller file", sandbox.SafeText(name), maxEnvFile)
@@ -52,12 +52,6 @@ func readEnvFile(name string) ([]string, error) {
 		vars = append(vars, line)
 	}
 	return vars, nil
-}
-
-// fileError is an error about a file that a flag names, safe to print: the name
-// may come from somebody else.
-func fileError(flag string, err error) error {
-	return fmt.Errorf("%s: %s", flag, sandbox.SafeText(err.Error()))
 }
 
 // streams are the files opened for the job's standard streams.
@@ -113,7 +107,7 @@ func (s *streams) open(f *runFlags, spec *sandbox.Spec) error {
 	if f.stdin != "" {
 		in, err := os.Open(f.stdin)
 		if err != nil {
-			return fileError("--stdin", err)
+			return fmt.Errorf("--stdin: %w", err)
 		}
 		s.files = append(s.files, in)
 		spec.Stdin = in
@@ -121,7 +115,7 @@ func (s *streams) open(f *runFlags, spec *sandbox.Spec) error {
 	create := func(flag, name string) (*os.File, error) {
 		out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 		if err != nil {
-			return nil, fileError("--"+flag, err)
+			return nil, fmt.Errorf("--%s: %w", flag, err)
 		}
 		s.files = append(s.files, out)
 		return out, nil
