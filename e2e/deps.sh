@@ -11,29 +11,51 @@ needed=(
 	"command -v g++|g++"
 	"command -v python3|python3"
 	"command -v git|git"
-	"command -v linux.uml|user-mode-linux"
-	"test -x /sbin/insmod|kmod"
-	"test -x /sbin/mke2fs|e2fsprogs"
 	"command -v setpriv|util-linux"
 	"command -v aarch64-linux-gnu-gcc|gcc-aarch64-linux-gnu"
 	"test -e /usr/include/seccomp.h|libseccomp-dev"
 	"find /usr/lib /usr/lib64 -name libseccomp.a -print -quit 2>/dev/null | grep -q .|libseccomp-dev"
 )
 
-missing=()
-for line in "${needed[@]}"; do
-	check=${line%|*}
-	package=${line##*|}
-	if ! bash -c "$check" >/dev/null 2>&1 && [[ " ${missing[*]} " != *" $package "* ]]; then
-		missing+=("$package")
-	fi
-done
+# What only some tests need, which are skipped without it: the test on an old
+# kernel. Not every distribution and architecture has it.
+optional=(
+	"command -v linux.uml|user-mode-linux"
+	"test -x /sbin/insmod|kmod"
+	"test -x /sbin/mke2fs|e2fsprogs"
+)
+
+# lacking CHECK|PACKAGE... prints the packages whose checks fail.
+lacking() {
+	local line
+	for line; do
+		bash -c "${line%|*}" >/dev/null 2>&1 || printf '%s\n' "${line##*|}"
+	done | sort -u
+}
+
+mapfile -t missing < <(lacking "${needed[@]}")
+mapfile -t extra < <(lacking "${optional[@]}")
 if ! command -v go >/dev/null; then
 	echo "deps: Go 1.26 or later is needed; see https://go.dev/dl" >&2
 	exit 1
 fi
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+[[ ${#missing[@]} -eq 0 && ${#extra[@]} -eq 0 ]] && exit 0
 
+# without tells what is not to be had, which is no failure.
+without() {
+	[[ ${#extra[@]} -eq 0 ]] || echo "deps: tests that need ${extra[*]} will be skipped: $1"
+	extra=()
+}
+
+if [[ ${#missing[@]} -eq 0 ]]; then
+	if ! command -v apt-get >/dev/null; then
+		without "install it with this system's package manager"
+		exit 0
+	elif [[ $(id -u) -ne 0 ]] && ! sudo -n true 2>/dev/null; then
+		without "apt-get needs root"
+		exit 0
+	fi
+fi
 if ! command -v apt-get >/dev/null; then
 	echo "deps: missing here, by their Debian names: ${missing[*]}" >&2
 	echo "deps: install them with this system's package manager, then run make again" >&2
@@ -47,11 +69,16 @@ if [[ $(id -u) -ne 0 ]]; then
 	fi
 	as_root=(sudo)
 fi
-echo "deps: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-# Package lists may be fresh enough; they are fetched only when the first try fails.
-install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
-if ! "${install[@]}"; then
-	"${as_root[@]}" apt-get update -q
-	"${install[@]}"
+# install PACKAGE... fetches the package lists only when the first try fails.
+install() {
+	local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get)
+	echo "deps: installing $*"
+	"${apt[@]}" install -y -q --no-install-recommends "$@" && return
+	"${apt[@]}" update -q && "${apt[@]}" install -y -q --no-install-recommends "$@"
+}
+if [[ ${#missing[@]} -gt 0 ]]; then
+	install "${missing[@]}"
+fi
+if [[ ${#extra[@]} -gt 0 ]]; then
+	install "${extra[@]}" || without "apt-get cannot install it"
 fi

@@ -126,7 +126,7 @@ func needGuest(t *testing.T) string {
 // unlike those of t.TempDir, since root runs the guest as nobody.
 func guestDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "brig-oldkernel-")
+	dir, err := os.MkdirTemp("", "brig-oldkernel-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
