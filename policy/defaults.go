@@ -36,7 +36,6 @@ func Defaults() *Policy {
 		Environment: Environment{
 			Set: map[string]string{
 				"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-				"HOME": "/tmp",
 			},
 		},
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/brig-sandbox/brig/policy/seccomp"
 )
 
 // Override changes a policy from the command line.
@@ -116,6 +118,13 @@ func (o *overrider) one(ov Override) string {
 		return problem
 	case overrideCapability, overrideDropped:
 		return o.capability(ov)
+	case "seccomp.base":
+		problem := o.scalar(ov.Key, ov.Value, ov.Origin)
+		if problem == "" && p.Seccomp.Base == seccomp.BaseNone {
+			// No filter at all, whatever the policy adds to its own base.
+			p.Seccomp.Allow, p.Seccomp.Deny, p.Seccomp.Rules = nil, nil, nil
+		}
+		return problem
 	case "filesystem.root":
 		problem := o.scalar(ov.Key, ov.Value, ov.Origin)
 		if dir, ok := strings.CutPrefix(p.Filesystem.Root, "dir:"); ok && problem == "" {

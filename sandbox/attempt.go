@@ -148,6 +148,11 @@ func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
 		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
 		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) },
 	}
+	if s.lease != nil {
+		// The ids stay locked until the last process that has them is gone,
+		// also when brig is killed.
+		cfg.Keep = s.lease.FD()
+	}
 	null := -1
 	for i, end := range s.io.jobEnds {
 		if end < 0 && null < 0 {

@@ -81,6 +81,10 @@ func (s *attempt) sourceOf(handle int) string {
 // stepText is the sentence about a failed op, and what the user can do.
 func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 	op, errno := &step.Op, step.Errno
+	if errno == unix.EOVERFLOW {
+		return fmt.Sprintf("%s: a file or directory there belongs to an owner or a group that is not mapped", SafeText(op.String())),
+			"give files of your own, or use --userns keep-id"
+	}
 	target, source := SafeText(op.Target), SafeText(op.Source)
 	switch op.Kind {
 	case plan.Open:
@@ -124,6 +128,8 @@ func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 	case plan.Proc:
 		return fmt.Sprintf("the sandbox's own /proc cannot be mounted: %v", errno),
 			"inside a container its /proc must not be masked (Docker: --security-opt systempaths=unconfined, Kubernetes: procMount Unmasked)"
+	case plan.Capabilities:
+		return fmt.Sprintf("the capabilities cannot be kept: %v", errno), "this kernel may not know all of them: name the ones that are needed with --cap-add"
 	case plan.Scratch, plan.Mkdir, plan.File, plan.Symlink:
 		if errno == unix.ENOSPC {
 			return "the scratch is too small for the sandbox's own files", "raise --scratch-size"

@@ -50,7 +50,9 @@ func (m *memoryWatch) see(seen procSeen, at time.Time, exact func() (int64, erro
 	// The kernel's own resident counters lag by some pages for each CPU and
 	// thread, hence the margin. Growth by a quarter refreshes the excess, so
 	// that the peak does not rest on an old one.
-	suspect := m.limit > 0 && quick+m.limit/16 > m.limit
+	// Page tables are in no resident set; they take at most a 512th of the
+	// address space.
+	suspect := m.limit > 0 && quick+m.limit/16+seen.vsize/512 > m.limit
 	if !suspect && quick-m.checked <= m.checked/4 {
 		m.peak = max(m.peak, quick-m.excess)
 		return nil
@@ -182,7 +184,7 @@ func eachLine(fd int, buf []byte, line func([]byte)) error {
 func memoryHoles() []string {
 	return []string{
 		"between two polls (1 to 20 ms) a job can pass the limit by what it fills in that time",
-		"kernel memory (page tables, pipe and socket buffers, messages, semaphores) and huge pages reserved by the host are not counted",
+		"kernel memory (pipe and socket buffers, files opened and watched) and huge pages reserved by the host are not counted",
 		"shared memory that a job has dropped from its page tables, or unmapped but for a part, is not counted",
 	}
 }

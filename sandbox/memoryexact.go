@@ -68,6 +68,12 @@ func (x *exactMemory) add(pid int, st procStat) {
 		x.err = err
 		return
 	}
+	tables, err := x.scan.tablesOf(pid, st)
+	if err != nil {
+		x.err = err
+		return
+	}
+	x.sum += tables
 	b, err := x.scan.read(pid, dir+"/smaps_rollup")
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

@@ -24,6 +24,7 @@ type procScan struct {
 
 // procSeen is what one scan saw, summed over all processes.
 type procSeen struct {
+	vsize     int64 // bytes of address space
 	processes int
 	threads   int
 	rssPages  int64 // shared pages count once for each process that maps them
@@ -137,6 +138,7 @@ func (p *procScan) add(sum *procSeen, pid int, each func(int, procStat)) error {
 	sum.processes++
 	sum.threads += st.threads
 	sum.rssPages += st.rssPages
+	sum.vsize += st.vsize
 	if each != nil {
 		each(pid, st)
 	}
@@ -314,6 +316,15 @@ func number(b []byte) int64 {
 // swapOf is a process's VmSwap: swapped pages are no longer resident, and a
 // job must not pass its limit by being swapped out.
 func (p *procScan) swapOf(pid int, st procStat) (int64, error) {
+	return p.statusOf(pid, st, "\nVmSwap:")
+}
+
+// tablesOf is the size of a process's page tables.
+func (p *procScan) tablesOf(pid int, st procStat) (int64, error) {
+	return p.statusOf(pid, st, "\nVmPTE:")
+}
+
+func (p *procScan) statusOf(pid int, st procStat, key string) (int64, error) {
 	dir, err := p.memoryDir(pid, st)
 	if err != nil {
 		return 0, err
@@ -322,7 +333,7 @@ func (p *procScan) swapOf(pid int, st procStat) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, after, found := bytes.Cut(b, []byte("\nVmSwap:"))
+	_, after, found := bytes.Cut(b, []byte(key))
 	if !found {
 		return 0, nil // a zombie or a process without memory
 	}

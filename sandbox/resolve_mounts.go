@@ -66,10 +66,13 @@ func (r *resolver) resolveMount(m *policy.Mount) error {
 	}
 	f := r.host.Files[m.Source]
 	switch {
-	case f.Type == probe.Absent && m.Optional:
+	case (f.Type == probe.Absent || f.Type == "") && m.Optional:
 		return nil
 	case f.Type != probe.Dir && f.Type != probe.Regular:
 		return r.sourceError("source", m.Source, f, "a file or directory")
+	}
+	if err := r.givable(m.Source, f); err != nil {
+		return err
 	}
 	switch m.Access {
 	case policy.ReadOnly:
@@ -86,6 +89,41 @@ func (r *resolver) resolveMount(m *policy.Mount) error {
 		return r.copyMount(m, f)
 	}
 	return newError(CodeBadSpec, fmt.Sprintf("access %q of %s", m.Access, SafeText(m.Target)), "use ro, rw, cow or copy")
+}
+
+// givable refuses what a policy does not give whole, by whatever name it is
+// called: the home directory, what holds it, and the host's procfs.
+func (r *resolver) givable(source string, f probe.File) error {
+	if proc := r.host.Files["/proc"]; proc.Inode != 0 && f.Device == proc.Device {
+		return newError(CodeSource, fmt.Sprintf("%s is part of the host's procfs, which shows the host's processes", SafeText(source)),
+			"the sandbox has a /proc of its own")
+	}
+	if r.p.Filesystem.AllowHome {
+		return nil
+	}
+	for dir := r.spec.home(); dir != ""; dir = parent(dir) {
+		if h := r.host.Files[dir]; h.Inode != 0 && h.Inode == f.Inode && h.Device == f.Device {
+			return newError(CodeSource, fmt.Sprintf("%s is %s: your home directory, and what holds it, is not given whole", SafeText(source), SafeText(dir)),
+				"give a directory inside it, or set filesystem.allow_home = true if that is what you want")
+		}
+	}
+	return nil
+}
+
+// parent is the directory that holds dir; empty above the root.
+func parent(dir string) string {
+	if dir == "/" {
+		return ""
+	}
+	return path.Dir(dir)
+}
+
+// home is the caller's home directory, empty where it is not known.
+func (s *Spec) home() string {
+	if path.IsAbs(s.Home) {
+		return path.Clean(s.Home)
+	}
+	return ""
 }
 
 func (r *resolver) bindMount(m *policy.Mount, f probe.File, flags plan.Flags) error {

@@ -44,6 +44,10 @@ func (s *Spec) Question() probe.Question {
 	} else if dir, ok := strings.CutPrefix(fsys.Root, "dir:"); ok {
 		q.Paths = append(q.Paths, dir)
 	}
+	for dir := s.home(); dir != ""; dir = parent(dir) {
+		q.Paths = append(q.Paths, dir)
+	}
+	q.Paths = append(q.Paths, "/proc")
 	for _, p := range masked {
 		q.Paths = append(q.Paths, strings.TrimSuffix(p, "/"))
 	}
@@ -100,6 +104,10 @@ func (r *resolver) resolveRoot() error {
 			op.Flags = plan.Directory
 		}
 		r.mounts = append(r.mounts, op)
+	}
+	if r.p.User.UID == 0 || len(r.p.User.Capabilities) > 0 {
+		// Root inside owns the settings of its namespaces, limits among them.
+		r.mounts = append(r.mounts, plan.Op{Kind: plan.Protect, Target: "/proc/sys"})
 	}
 	// No namespace of its own for what runs inside, with or without a filter.
 	r.setup = append(r.setup,

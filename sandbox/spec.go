@@ -24,6 +24,8 @@ type Spec struct {
 	// Dir is the caller's directory, absolute: relative commands that the
 	// policy copies in are relative to it.
 	Dir string
+	// Home is the caller's home directory, which is not given whole.
+	Home string
 	// Hostname is the sandbox's host name.
 	Hostname string
 	// Stdin, Stdout and Stderr are the caller's streams; nil is the null
@@ -67,7 +69,7 @@ func NewSpec(p *policy.Policy, args ...string) *Spec {
 	if err != nil {
 		dir = "/"
 	}
-	return &Spec{Policy: p, Args: args, Env: Environment(p, os.LookupEnv), Dir: dir, Hostname: DefaultHostname}
+	return &Spec{Policy: p, Args: args, Env: Environment(p, os.LookupEnv), Dir: dir, Home: os.Getenv("HOME"), Hostname: DefaultHostname}
 }
 
 // Environment is the environment a policy gives: the caller's variables that it

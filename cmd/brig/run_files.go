@@ -153,8 +153,10 @@ type reports struct {
 
 func (f *runFlags) openReports() (*reports, error) {
 	r := &reports{}
-	if f.result == "-" && f.stdout == "" && f.plan == "" {
-		return nil, errors.New("--result - needs --stdout FILE: the job must not share the stream\n  fix: name a file for one of them")
+	for flag, name := range map[string]string{"--result": f.result, "--meta": f.meta} {
+		if name == "-" && f.stdout == "" {
+			return nil, fmt.Errorf("%s - needs --stdout FILE: the job must not share the stream\n  fix: name a file for one of them", flag)
+		}
 	}
 	var err error
 	if f.result != "" {

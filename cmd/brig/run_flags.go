@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +42,9 @@ type override struct {
 	f    *runFlags
 	make func(value string) policy.Override
 	kind string
+	// refuse says what is wrong with a value that no policy could take; nil
+	// where the policy says it.
+	refuse func(value string) error
 }
 
 func (o override) String() string { return "" }
@@ -49,6 +53,11 @@ func (o override) Type() string   { return o.kind }
 // Set implements pflag.Value. What is wrong with a value is said when the
 // policy is loaded, together with all else that is wrong.
 func (o override) Set(value string) error {
+	if o.refuse != nil {
+		if err := o.refuse(value); err != nil {
+			return err
+		}
+	}
 	o.f.overrides = append(o.f.overrides, o.make(value))
 	return nil
 }
@@ -61,10 +70,10 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	key := func(name, short, key, kind, usage string) {
 		fl.VarP(override{f, func(v string) policy.Override {
 			return policy.Override{Key: key, Value: v, Origin: "--" + name}
-		}, kind}, name, short, usage)
+		}, kind, nil}, name, short, usage)
 	}
 	with := func(name, short, kind, usage string, of func(value, flag string) policy.Override) {
-		fl.VarP(override{f, func(v string) policy.Override { return of(v, "--"+name) }, kind}, name, short, usage)
+		fl.VarP(override{f, func(v string) policy.Override { return of(v, "--"+name) }, kind, nil}, name, short, usage)
 	}
 	fl.StringVar(&f.policyName, "policy", "default", "policy: a name or a file (see brig policy list)")
 	key("workdir", "w", "filesystem.workdir", "dir", "working directory inside")
@@ -90,7 +99,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	key("output-limit", "", "limits.output", "size", "standard output and error together")
 	key("scratch-size", "", "limits.scratch", "size", "space for what is written")
 	key("network", "", "network.mode", "mode", "none or host")
-	fl.Var(override{f, securityOption, "option"}, "security-opt", "seccomp=unconfined|default|strict, no-new-privileges (always on)")
+	fl.Var(override{f, securityOption, "option", refuseSecurityOption}, "security-opt", "seccomp=unconfined|default|strict, no-new-privileges (always on)")
 	with("cap-add", "", "name", "keep a capability", policy.AddCapability)
 	with("cap-drop", "", "name", "drop a capability that the policy keeps", policy.DropCapability)
 	fl.StringVar(&f.stdin, "stdin", "", "read standard input from a file")
@@ -120,7 +129,18 @@ func securityOption(v string) policy.Override {
 	case v == "no-new-privileges" || v == "no-new-privileges=true" || v == "no-new-privileges:true":
 		return policy.Override{}
 	}
-	return policy.Override{Key: "security-opt", Value: v, Origin: flag}
+	return policy.Override{}
+}
+
+func refuseSecurityOption(v string) error {
+	name, value, _ := strings.Cut(v, "=")
+	switch {
+	case name == "seccomp" && value != "", v == "no-new-privileges", v == "no-new-privileges=true", v == "no-new-privileges:true":
+		return nil
+	case strings.HasPrefix(v, "no-new-privileges"):
+		return errors.New("no_new_privs is always on: it cannot be taken off")
+	}
+	return errors.New("use seccomp=default, seccomp=strict or seccomp=unconfined, or a policy's [seccomp] table; no-new-privileges is always on")
 }
 
 // The log levels.

@@ -19,16 +19,16 @@ func Policy(name string) *policy.Policy {
 			User:        policy.User{Map: "auto", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none", Loopback: true},
 			Seccomp:     seccomp.Settings{Base: "default", OnDeny: "EPERM"},
-			Environment: policy.Environment{Inherit: []string{"LANG", "LC_ALL", "TZ", "CI"}, Set: map[string]string{"HOME": "/tmp", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}}
+			Environment: policy.Environment{Inherit: []string{"LANG", "LC_ALL", "TZ", "CI"}, Set: map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}}
 	case "compile":
 		return &policy.Policy{Name: "compile", Version: 1, Description: "a compiler, writing into the current directory",
 			Limits:      policy.Limits{WallTime: 120000000000, CPUTime: 60000000000, CPUs: -1, CPUWeight: 100, Memory: 2147483648, MemoryHigh: -1, PIDs: 256, OpenFiles: 1024, FileSize: 536870912, Stack: 8388608, Output: 16777216, Scratch: 536870912, ScratchInodes: 50000},
 			Enforcement: policy.Enforcement{Limits: "kernel-or-supervised"},
-			Filesystem:  policy.Filesystem{Root: "host", Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: ".", Target: "/work", Access: "rw"}}},
+			Filesystem:  policy.Filesystem{Root: "host", Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: ".", Target: "/work", Access: "rw"}}},
 			User:        policy.User{Map: "auto", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none"},
 			Seccomp:     seccomp.Settings{Base: "default", Deny: []string{"sched_setaffinity"}, OnDeny: "EPERM"},
-			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp"}}}
+			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp"}}}
 	case "default":
 		return &policy.Policy{Name: "default", Version: 1, Description: "a command of your own, on a copy-on-write view of the current directory",
 			Limits:      policy.Limits{WallTime: -1, CPUTime: -1, CPUs: -1, CPUWeight: 100, Memory: 2147483648, MemoryHigh: -1, PIDs: 512, OpenFiles: 1024, FileSize: -1, Stack: 8388608, Output: -1, Scratch: 1073741824, ScratchInodes: 200000},
@@ -37,7 +37,7 @@ func Policy(name string) *policy.Policy {
 			User:        policy.User{Map: "single", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none", Loopback: true},
 			Seccomp:     seccomp.Settings{Base: "default", OnDeny: "EPERM"},
-			Environment: policy.Environment{Inherit: []string{"LANG", "LC_ALL", "TZ", "TERM", "COLORTERM", "NO_COLOR"}, Set: map[string]string{"HOME": "/tmp", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}}
+			Environment: policy.Environment{Inherit: []string{"LANG", "LC_ALL", "TZ", "TERM", "COLORTERM", "NO_COLOR"}, Set: map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}}
 	case "dev":
 		return &policy.Policy{Name: "dev", Version: 1, Description: "an interactive session that writes into the current directory",
 			Limits:      policy.Limits{WallTime: -1, CPUTime: -1, CPUs: -1, CPUWeight: 100, Memory: 4294967296, MemoryHigh: -1, PIDs: 2048, OpenFiles: 4096, FileSize: -1, Stack: 8388608, Output: -1, Scratch: 2147483648, ScratchInodes: 200000},
@@ -46,25 +46,25 @@ func Policy(name string) *policy.Policy {
 			User:        policy.User{Map: "auto", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none", Loopback: true},
 			Seccomp:     seccomp.Settings{Base: "default", OnDeny: "EPERM"},
-			Environment: policy.Environment{Inherit: []string{"LANG", "LC_ALL", "TZ", "TERM", "COLORTERM", "NO_COLOR", "EDITOR", "PAGER"}, Set: map[string]string{"HOME": "/tmp", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}}
+			Environment: policy.Environment{Inherit: []string{"LANG", "LC_ALL", "TZ", "TERM", "COLORTERM", "NO_COLOR", "EDITOR", "PAGER"}, Set: map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}}
 	case "judge":
 		return &policy.Policy{Name: "judge", Version: 1, Description: "a student's submission, already compiled, on one test",
 			Limits:      policy.Limits{WallTime: 10000000000, CPUTime: 2000000000, CPUs: 1, CPUWeight: 100, Memory: 268435456, MemoryHigh: -1, PIDs: 64, OpenFiles: 256, FileSize: 67108864, Stack: 67108864, Output: 16777216, Scratch: 67108864, ScratchInodes: 10000},
 			Enforcement: policy.Enforcement{Limits: "kernel-or-supervised"},
-			Filesystem:  policy.Filesystem{Root: "host", Workdir: "/work", CopyCommand: true},
+			Filesystem:  policy.Filesystem{Root: "host", Workdir: "/work", CopyCommand: true, Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}}},
 			User:        policy.User{Map: "isolated", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none"},
 			Seccomp:     seccomp.Settings{Base: "strict", Deny: []string{"sched_setaffinity"}, OnDeny: "EPERM"},
-			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
+			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
 	case "strict":
 		return &policy.Policy{Name: "strict", Version: 1, Description: "a program that gets no directory, no network and little of everything",
 			Limits:      policy.Limits{WallTime: 60000000000, CPUTime: 30000000000, CPUs: 1, CPUWeight: 100, Memory: 268435456, MemoryHigh: -1, PIDs: 64, OpenFiles: 256, FileSize: 67108864, Stack: 8388608, Output: 16777216, Scratch: 67108864, ScratchInodes: 10000},
 			Enforcement: policy.Enforcement{Limits: "kernel-or-supervised"},
-			Filesystem:  policy.Filesystem{Root: "host"},
+			Filesystem:  policy.Filesystem{Root: "host", Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}}},
 			User:        policy.User{Map: "auto", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none"},
 			Seccomp:     seccomp.Settings{Base: "strict", Deny: []string{"sched_setaffinity"}, OnDeny: "EPERM"},
-			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
+			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
 	}
 	return nil
 }

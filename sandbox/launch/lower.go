@@ -177,6 +177,9 @@ func (l *lowering) closeDescriptors() {
 // free numbers, from firstFreeFD.
 func (l *lowering) receiveDescriptors() {
 	count := 3 + len(l.cfg.Packs)
+	if l.cfg.Keep > 0 {
+		count++
+	}
 	size := 16 + 4*count
 	buf := l.alloc(8)
 	msg := l.alloc(56)

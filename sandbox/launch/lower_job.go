@@ -22,6 +22,11 @@ func (l *lowering) initDrop() {
 	// wall, set last because a change of ids clears it.
 	l.call(unix.SYS_PRCTL, n(unix.PR_SET_PDEATHSIG), n(uint64(unix.SIGKILL)), n(0), n(0), n(0))
 	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0))
+	if l.cfg.Keep > 0 {
+		// Takes the place of the pipe's end, below what is closed later.
+		l.call(unix.SYS_DUP3, fd(firstFreeFD+3+len(l.cfg.Packs)), fd(releaseReadFD), n(unix.O_CLOEXEC))
+		return
+	}
 	l.call(unix.SYS_CLOSE, fd(releaseReadFD))
 }
 

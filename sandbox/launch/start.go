@@ -30,6 +30,9 @@ type Config struct {
 	WriteMaps func(pid int) error
 	// Packs holds what the plan's Copy ops copy, in their order.
 	Packs []*Pack
+	// Keep is a descriptor that init holds for the sandbox's life, such as the
+	// lock of its ids; 0 for none. The job never has it.
+	Keep int
 	// StopAt makes init stop before that op, counted from 1; 0 for never. The
 	// sandbox then waits until brig ends: a means to test what is left behind.
 	StopAt int
@@ -104,6 +107,9 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 	fds := []int{int(cfg.Stdio[0]), int(cfg.Stdio[1]), int(cfg.Stdio[2])}
 	for _, p := range cfg.Packs {
 		fds = append(fds, int(p.content.Fd()))
+	}
+	if cfg.Keep > 0 {
+		fds = append(fds, cfg.Keep)
 	}
 	if err := s.tell('D', fds); err != nil {
 		return err

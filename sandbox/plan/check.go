@@ -12,7 +12,7 @@ import (
 const (
 	maxOps    = 4096
 	maxString = 1 << 20
-	maxList   = 1 << 16
+	maxList   = 1 << 21
 )
 
 // ErrOrder is what every broken rule of order wraps.

@@ -118,7 +118,7 @@ func TestCheckRules(t *testing.T) {
 		{"unknown stdio", func(p *Plan) { p.Stdio = "inherit" }, ErrInvalid, `invalid plan: stdio "inherit"`},
 		{"terminal without devpts", drop(Devpts), ErrInvalid, "invalid plan: a terminal without a devpts"},
 		{"nameless limit", func(p *Plan) { p.Limits[0].Mechanism = "" }, ErrInvalid, `invalid plan: limit "memory" = "2147483648" by ""`},
-		{"too many notes", func(p *Plan) { p.Notes = make([]string, 1<<16+1) }, ErrInvalid, "invalid plan: too many limits or notes"},
+		{"too many notes", func(p *Plan) { p.Notes = make([]string, maxList+1) }, ErrInvalid, "invalid plan: too many limits or notes"},
 
 		{"cloned as root", ids(func(m *IDs) { m.CloneUID = 0 }), ErrInvalid, "invalid plan: the sandbox's first process is never host root"},
 		{"host root as user", ids(func(m *IDs) { m.UID[1].Outside = 0 }), ErrInvalid, "invalid plan: host root is never mapped"},
@@ -140,7 +140,7 @@ func TestCheckRules(t *testing.T) {
 		{"NUL in a target", op(Mkdir, func(o *Op) { o.Target = "/a\x00b" }), ErrInvalid, "invalid plan: op 12 (mkdir): a string of 4 bytes is too long or holds a NUL"},
 		{"NUL in argv", op(Exec, func(o *Op) { o.Names[1] = "\x00" }), ErrInvalid, "invalid plan: op 48 (exec): a string of 1 bytes is too long or holds a NUL"},
 		{"long string", op(Exec, func(o *Op) { o.Names[1] = strings.Repeat("x", 1<<20+1) }), ErrInvalid, "invalid plan: op 48 (exec): a string of 1048577 bytes is too long or holds a NUL"},
-		{"long list", op(JobIDs, func(o *Op) { o.Groups = make([]uint32, 1<<16+1) }), ErrInvalid, "invalid plan: op 41 (job-ids): a list is too long"},
+		{"long list", op(JobIDs, func(o *Op) { o.Groups = make([]uint32, maxList+1) }), ErrInvalid, "invalid plan: op 41 (job-ids): a list is too long"},
 
 		{"handle 0", op(Open, func(o *Op) { o.Handle = 0 }), ErrInvalid, "invalid plan: op 5 (open): handle 0 is taken or not positive"},
 		{"handle taken", func(p *Plan) { p.Ops[5].Handle = 1 }, ErrInvalid, "invalid plan: op 6 (open): handle 1 is taken or not positive"},
