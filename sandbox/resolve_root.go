@@ -105,14 +105,14 @@ func (r *resolver) resolveRoot() error {
 		}
 		r.mounts = append(r.mounts, op)
 	}
-	if r.p.User.UID == 0 || len(r.p.User.Capabilities) > 0 {
-		// Root inside owns the settings of its namespaces, limits among them.
-		r.mounts = append(r.mounts, plan.Op{Kind: plan.Protect, Target: "/proc/sys"})
-	}
 	// No namespace of its own for what runs inside, with or without a filter.
 	r.setup = append(r.setup,
 		plan.Op{Kind: plan.Sysctl, Target: "sys/user/max_user_namespaces", Data: "0"},
 		plan.Op{Kind: plan.OOMScore, Data: "500"})
+	if r.p.User.UID == 0 || len(r.p.User.Capabilities) > 0 {
+		// Root inside owns the settings of its namespaces, limits among them.
+		r.setup = append(r.setup, plan.Op{Kind: plan.Protect, Target: "/proc/sys"})
+	}
 	return nil
 }
 
