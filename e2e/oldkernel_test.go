@@ -125,10 +125,11 @@ func needGuest(t *testing.T) string {
 
 // guestDir is the directory that the guest begins in: brig, the scripts, an
 // empty disk and the place where the guest mounts it. Other users can enter it,
-// unlike those of t.TempDir, since root runs the guest as nobody.
+// unlike those of t.TempDir, since root runs the guest as nobody. Its name is
+// one that the leak tests of packages tested at the same time pass over.
 func guestDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "brig-oldkernel-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "brig-test-oldkernel-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
