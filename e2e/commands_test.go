@@ -33,7 +33,7 @@ type testKey struct{}
 // of its own, which is not below the working directory: brig never gives a job
 // the caller's home or what lies above it.
 func setup(env *testscript.Env) error {
-	home, err := os.MkdirTemp("", "brig-home-")
+	home, err := os.MkdirTemp("", "brig-test-home-")
 	if err != nil {
 		return err
 	}

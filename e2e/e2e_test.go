@@ -47,7 +47,7 @@ func findBrig() (dir string, cleanup func(), err error) {
 		}
 		return filepath.Dir(path), func() {}, nil
 	}
-	dir, err = os.MkdirTemp("", "brig-e2e-")
+	dir, err = os.MkdirTemp("", "brig-test-e2e-")
 	if err != nil {
 		return "", nil, err
 	}

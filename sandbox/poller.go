@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -18,7 +19,12 @@ const (
 // pollShare bounds what watching costs: after a look that took d, the next one
 // comes after pollShare × d at the earliest, so that a sandbox full of
 // processes is looked at more rarely instead of taking more than 5 % of a CPU.
-const pollShare = 20
+// longestPause bounds it in turn: a job that makes looks slow, with many
+// mappings in many processes, must not win itself minutes unwatched.
+const (
+	pollShare    = 20
+	longestPause = 200 * time.Millisecond
+)
 
 // pollerConfig says what to watch. Nothing in it is closed by the poller.
 type pollerConfig struct {
@@ -109,8 +115,15 @@ func (p *poller) run() {
 			return
 		case <-timer.C:
 		}
-		start := time.Now()
-		err := p.look(start)
+		if p.seen.Looks == 0 {
+			// What a look costs is this thread's CPU time. Wall time would
+			// count the waiting for a busy host's CPUs, and brig would look
+			// away longest where a job is greediest.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+		}
+		used := threadTime()
+		err := p.look(time.Now())
 		if p.stopping() {
 			return // what is seen of a sandbox that is being torn down is no evidence
 		}
@@ -127,7 +140,7 @@ func (p *poller) run() {
 			return
 		}
 		next := min(p.memory.next(), p.cpu.next())
-		timer.Reset(max(next, pollShare*time.Since(start)))
+		timer.Reset(max(next, min(pollShare*(threadTime()-used), longestPause)))
 	}
 }
 

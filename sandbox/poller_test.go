@@ -131,6 +131,31 @@ func TestPollerSeesMemoryByEveryRoute(t *testing.T) {
 	}
 }
 
+// A job must not win time to fill memory by making looks slow: here with many
+// mappings in many processes, and pages of a host file that keep the quick sum
+// above the limit.
+func TestPollerIsNotBlindedByMappings(t *testing.T) {
+	const limit = 64 << 20
+	n := startNest(t, "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.mmap.restype = ctypes.c_void_p\n"+
+		"a = libc.mmap(None, ctypes.c_size_t(15000 * 8192), 3, 0x4021, -1, 0)\n"+
+		"for i in range(15000): libc.mprotect(ctypes.c_void_p(a + i * 8192), ctypes.c_size_t(4096), 1)\n"+
+		"ctypes.memset(a + 4096, 1, 1)\n"+
+		"f = os.open(sys.executable, os.O_RDONLY)\nfor i in range(8): libc.mmap(None, ctypes.c_size_t(os.fstat(f).st_size), 1, 0x8002, f, 0)\n"+
+		"for i in range(16):\n  if os.fork() == 0: time.sleep(30); os._exit(0)\n"+ready+
+		"x = bytearray(100 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(30)")
+	p, over := n.watch(t, pollerConfig{memoryLimit: limit, pids: Unknown})
+	time.Sleep(1500 * time.Millisecond)
+	_, _ = io.WriteString(n.stdin, "\n")
+	select {
+	case o := <-over:
+		if !o[0].Over || o[0].Seen <= limit {
+			t.Errorf("evidence %+v, looks %+v", o, p.stop())
+		}
+	case <-time.After(3 * time.Second):
+		t.Fatalf("not noticed: %+v", p.stop())
+	}
+}
+
 // What only looks like much must not be killed.
 func TestPollerDoesNotCountTwice(t *testing.T) {
 	for name, c := range map[string]struct {

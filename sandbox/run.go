@@ -30,7 +30,7 @@ func Run(ctx context.Context, spec *Spec) (*Result, error) {
 		e := Evidence{FileSizeRlimit: Unknown, Cancelled: true, CancelSignal: signalOf(ctx)}
 		r := NewResult(e)
 		r.StartedAt = time.Now().UTC()
-		return r, nil
+		return r, nil //nolint:nilerr // see above
 	}
 	if err != nil {
 		return Failed(err), err

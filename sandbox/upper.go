@@ -52,6 +52,9 @@ func plannedUpper(h *probe.Host) (string, error) {
 
 // needsUpper tells whether a spec makes overlays.
 func needsUpper(s *Spec) bool {
+	if os.Getuid() == 0 && !strings.HasPrefix(s.Policy.Filesystem.Root, "dir:") {
+		return false // root's are copies, see resolver.cow
+	}
 	if strings.HasPrefix(s.Policy.Filesystem.Root, "dir:") {
 		return true
 	}

@@ -245,7 +245,7 @@ func TestKernelAsOrdinaryUser(t *testing.T) {
 	sandboxtest.Need(t, "root") // any other user has run them already
 	user := needSubIDUser(t)
 	// t.TempDir lies in a directory that only root may enter.
-	dir, err := os.MkdirTemp("", "brig-userns-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "brig-test-userns-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

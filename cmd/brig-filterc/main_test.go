@@ -22,7 +22,7 @@ import (
 
 // compiler builds brig-filterc as it ships: static.
 var compiler = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "brig-filterc-test-")
+	dir, err := os.MkdirTemp("", "brig-test-filterc-")
 	if err != nil {
 		return "", err
 	}

@@ -53,7 +53,7 @@ func mechanisms() []mechanism {
 		{probe.Proc, "procfs of the sandbox's own", "", ""},
 		{probe.Devpts, "devpts of the sandbox's own", "", ""},
 		{probe.Overlay, "overlay", "no copy-on-write: directories can be given ro, rw or as a copy", "mounted with userxattr, upper directory on a tmpfs"},
-		{probe.TmpfsXattr, "overlay upper on tmpfs", "in a copy-on-write view no directory of the host's can be removed or renamed", "a lower directory was removed and made again"},
+		{probe.TmpfsXattr, "overlay upper on tmpfs", "what a job changes in a copy-on-write view lies in a directory of the host's, its size watched by brig, and is removed by a janitor", "a lower directory was removed and made again"},
 		{probe.Seccomp, "seccomp filter", "", ""},
 		{probe.Landlock, "Landlock", "file access rests on mounts, ids and the filter alone", ""},
 	}

@@ -190,6 +190,15 @@ func (c *Child) adopt() error {
 	return nil
 }
 
+// reapLauncher waits for the launcher, which ends as soon as it has spoken. It
+// is done while init is at work, so as not to wait.
+func (c *Child) reapLauncher() {
+	if c.launcher != 0 {
+		_ = reap(c.launcher, nil, nil)
+		c.launcher = 0
+	}
+}
+
 // reap waits for a child.
 func reap(pid int, status *unix.WaitStatus, ru *unix.Rusage) error {
 	for {
@@ -222,7 +231,8 @@ func becomeOnThread(uid, gid int) error {
 func (c *Child) end() (unix.WaitStatus, *unix.Rusage, error) {
 	var status unix.WaitStatus
 	var ru unix.Rusage
-	err := errors.Join(reap(c.launcher, nil, nil), reap(c.pid, &status, &ru))
+	c.reapLauncher()
+	err := reap(c.pid, &status, &ru)
 	unix.Close(c.channel)
 	unix.Close(c.program)
 	close(c.release)

@@ -60,7 +60,7 @@ func outside(helper string) *exec.Cmd {
 // they are not the tester's.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "brig-launch-") //nolint:usetesting // t.TempDir lies in a directory that only its owner may enter
+	dir, err := os.MkdirTemp("", "brig-test-launch-") //nolint:usetesting // t.TempDir lies in a directory that only its owner may enter
 	if err != nil {
 		t.Fatal(err)
 	}

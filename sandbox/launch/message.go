@@ -82,6 +82,7 @@ func (s *Sandbox) receive() (Message, error) {
 	case ferr != nil:
 		return Message{}, ferr
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && nb == 1 && buf[0] == 'R':
+		s.reapLauncher()
 		return Message{Ready: files}, nil
 	}
 	for _, f := range files {
