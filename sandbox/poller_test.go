@@ -139,9 +139,9 @@ func TestPollerIsNotBlindedByMappings(t *testing.T) {
 	n := startNest(t, "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.mmap.restype = ctypes.c_void_p\n"+
 		"a = libc.mmap(None, ctypes.c_size_t(15000 * 8192), 3, 0x4021, -1, 0)\n"+
 		"for i in range(15000): libc.mprotect(ctypes.c_void_p(a + i * 8192), ctypes.c_size_t(4096), 1)\n"+
-		"ctypes.memset(a + 4096, 1, 1)\n"+
-		"f = os.open(sys.executable, os.O_RDONLY)\nfor i in range(8): libc.mmap(None, ctypes.c_size_t(os.fstat(f).st_size), 1, 0x8002, f, 0)\n"+
-		"for i in range(16):\n  if os.fork() == 0: time.sleep(30); os._exit(0)\n"+ready+
+		"for i in range(64): ctypes.memset(a + 4096 + i * 8192, 1, 1)\n"+
+		"f = os.open(sys.executable, os.O_RDONLY)\nfor i in range(16): libc.mmap(None, ctypes.c_size_t(os.fstat(f).st_size), 1, 0x8002, f, 0)\n"+
+		"for i in range(60):\n  if os.fork() == 0: time.sleep(30); os._exit(0)\n"+ready+
 		"x = bytearray(100 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(30)")
 	p, over := n.watch(t, pollerConfig{memoryLimit: limit, pids: Unknown})
 	time.Sleep(1500 * time.Millisecond)
