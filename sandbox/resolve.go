@@ -147,11 +147,25 @@ func (r *resolver) resolveNamespaces() error {
 		}
 	case policy.NetworkHost:
 		r.note("the job shares the caller's network: it reaches every service on this host's loopback")
+		if r.scope() == "" {
+			r.note("and every abstract Unix socket of this host, such as a display's: Landlock cannot forbid it before Linux 6.12")
+		}
 	default:
 		return newError(CodeBadSpec, fmt.Sprintf("network mode %q is not offered", r.p.Network.Mode), `use "none" or "host"`)
 	}
 	r.setup = append(r.setup, plan.Op{Kind: plan.Hostname, Data: r.spec.Hostname})
 	return nil
+}
+
+// scope is what Landlock adds where the network namespace is the caller's.
+// Abstract Unix sockets belong to that namespace, and a display takes whoever
+// connects with the caller's id for the caller.
+func (r *resolver) scope() string {
+	const abiOfScopes = 6
+	if r.p.Network.Mode == policy.NetworkHost && r.host.Landlock.OK && r.host.LandlockABI >= abiOfScopes {
+		return plan.ScopeAbstract
+	}
+	return ""
 }
 
 func (r *resolver) note(format string, args ...any) {
@@ -222,7 +236,7 @@ func (r *resolver) assemble() {
 		if r.root.Flags.Has(plan.InSource) && !r.p.Filesystem.ReadOnly {
 			read, write = nil, []string{"/"}
 		}
-		add(plan.Op{Kind: plan.Landlock, Names: read, Write: write})
+		add(plan.Op{Kind: plan.Landlock, Names: read, Write: write, Data: r.scope()})
 	} else {
 		r.note("no Landlock: %s", r.host.Landlock.Cause)
 	}

@@ -187,8 +187,16 @@ func (r *resolver) initLayer(u user) {
 			r.file(resolvConf, "", 0o644)
 		}
 	}
-	if r.p.Network.Mode == "host" && r.host.Files[resolvConf].Type != probe.Absent {
-		r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: resolvConf, Target: resolvConf})
+	if f := r.host.Files[resolvConf]; r.p.Network.Mode == "host" && f.Type != probe.Absent {
+		source := resolvConf
+		if f.Type == probe.Symlink {
+			// systemd-resolved's, and others': it leads out of /etc, which a copy
+			// does not follow by itself.
+			if source = f.Link; !path.IsAbs(source) {
+				source = path.Join(path.Dir(resolvConf), source)
+			}
+		}
+		r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: path.Clean(source), Target: resolvConf})
 	}
 }
 

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -242,6 +243,46 @@ func TestCandidates(t *testing.T) {
 		}
 		if got := strings.Join(res.Plan.Find(plan.Exec).Write, " "); got != tt.want {
 			t.Errorf("%s along %q: %s, want %s", tt.command, tt.path, got, tt.want)
+		}
+	}
+}
+
+// On the caller's network abstract Unix sockets are the host's: a display takes
+// whoever has the caller's id for the caller. And /etc/resolv.conf is a link on
+// every host with systemd-resolved.
+func TestResolveHostNetwork(t *testing.T) {
+	const note = "and every abstract Unix socket of this host, such as a display's: Landlock cannot forbid it before Linux 6.12"
+	for _, tt := range []struct {
+		abi          int
+		ok           bool
+		scope        string
+		noted        bool
+		link, copied string
+	}{
+		{6, true, plan.ScopeAbstract, false, "../run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/stub-resolv.conf"},
+		{7, true, plan.ScopeAbstract, false, "/mnt/wsl/resolv.conf", "/mnt/wsl/resolv.conf"},
+		{5, true, "", true, "", "/etc/resolv.conf"},
+		{0, false, "", true, "", "/etc/resolv.conf"},
+	} {
+		p, host := shipped(t, "strict"), recorded(t, "full")
+		p.Network.Mode = policy.NetworkHost
+		host.LandlockABI, host.Landlock.OK = tt.abi, tt.ok
+		host.Files["/etc/resolv.conf"] = probe.File{Type: probe.Regular}
+		if tt.link != "" {
+			host.Files["/etc/resolv.conf"] = probe.File{Type: probe.Symlink, Link: tt.link}
+		}
+		res, err := sandbox.Resolve(specOf(p, "true"), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if op := res.Plan.Find(plan.Landlock); (op != nil) != tt.ok || op != nil && op.Data != tt.scope {
+			t.Errorf("ABI %d: %+v", tt.abi, op)
+		}
+		if noted := slices.Contains(res.Plan.Notes, note); noted != tt.noted {
+			t.Errorf("ABI %d: notes %q", tt.abi, res.Plan.Notes)
+		}
+		if op := res.Plan.Find(plan.Copy); op == nil || op.Source != tt.copied || op.Target != "/etc/resolv.conf" {
+			t.Errorf("resolv.conf -> %q: %+v", tt.link, op)
 		}
 	}
 }

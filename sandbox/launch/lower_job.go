@@ -242,8 +242,13 @@ const (
 // landlock restricts the job to the named paths. A path that is not there
 // needs no rule.
 func (l *lowering) landlock(op *plan.Op) {
-	attr := l.words(landlockAll)
-	rules := l.get(unix.SYS_LANDLOCK_CREATE_RULESET, n(attr), n(8), n(0))
+	// struct landlock_ruleset_attr: files, ports, scopes. Older kernels take it
+	// as far as they know it.
+	attr, size := l.words(landlockAll, 0, unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET), uint64(8)
+	if op.Data == plan.ScopeAbstract {
+		size = 24
+	}
+	rules := l.get(unix.SYS_LANDLOCK_CREATE_RULESET, n(attr), n(size), n(0))
 	add := func(path string, access ...uint64) {
 		// struct landlock_path_beneath_attr is packed: u64, s32. The call that
 		// opens the path puts its descriptor there.

@@ -229,6 +229,9 @@ func (op *Op) check(handles map[int]handleState) error {
 	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
 		return absolute("target", op.Target)
 	case Landlock:
+		if op.Data != "" && op.Data != ScopeAbstract {
+			return fmt.Errorf("data %q is no scope", op.Data)
+		}
 		for _, p := range append(append([]string(nil), op.Names...), op.Write...) {
 			if err := absolute("path", p); err != nil {
 				return err

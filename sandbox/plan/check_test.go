@@ -155,6 +155,7 @@ func TestCheckRules(t *testing.T) {
 		{"copy of a relative path", op(Copy, func(o *Op) { o.Source = "" }), ErrInvalid, `invalid plan: op 17 (copy): source "" is not an absolute, clean path`},
 		{"copy to an unclean path", op(Copy, func(o *Op) { o.Target = "/work/../etc/passwd" }), ErrInvalid, `invalid plan: op 17 (copy): target "/work/../etc/passwd" is not an absolute, clean path`},
 		{"landlock", op(Landlock, func(o *Op) { o.Write[0] = "tmp" }), ErrInvalid, `invalid plan: op 45 (landlock): path "tmp" is not an absolute, clean path`},
+		{"landlock scope", op(Landlock, func(o *Op) { o.Data = "scope signals" }), ErrInvalid, `invalid plan: op 45 (landlock): data "scope signals" is no scope`},
 		{"absolute sysctl", op(Sysctl, func(o *Op) { o.Target = "/proc/sys/kernel/x" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "/proc/sys/kernel/x" is not a clean path below /proc`},
 		{"sysctl above proc", op(Sysctl, func(o *Op) { o.Target = "../etc/passwd" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "../etc/passwd" is not a clean path below /proc`},
 		{"sysctl of nothing", op(Sysctl, func(o *Op) { o.Target = "" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "" is not a clean path below /proc`},

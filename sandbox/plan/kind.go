@@ -94,7 +94,8 @@ const (
 	Chdir
 	// NoNewPrivs forbids gaining privileges by exec.
 	NoNewPrivs
-	// Landlock restricts file access to the given paths.
+	// Landlock restricts file access to the given paths and, with ScopeAbstract
+	// as Data, abstract Unix sockets to the sandbox's own.
 	Landlock
 	// AwaitInit waits for Release.
 	AwaitInit

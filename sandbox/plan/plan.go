@@ -112,6 +112,10 @@ type Op struct {
 	Write []string `json:"write,omitempty"`
 }
 
+// ScopeAbstract is a Landlock op's Data where abstract Unix sockets of others
+// are out of reach, see landlock(7) on LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET.
+const ScopeAbstract = "scope abstract-unix-sockets"
+
 // Flags modify an op.
 type Flags uint32
 
