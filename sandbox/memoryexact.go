@@ -35,20 +35,37 @@ func (x *exactMemory) total() (int64, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	end := threadTime() + exactBudget(seen.rssPages)
-	borrowed := map[int]int{}
-	now := bootTicks()
+	own := make(map[int]int64, len(all))
 	for pid, st := range all {
-		if parent, ok := all[st.parent]; ok && borrows(st, parent, now) && borrowed[st.parent] < maxBorrowers {
-			borrowed[st.parent]++
-			continue
-		}
+		before := x.sum
 		if threadTime() > end {
 			x.addResident(pid, st)
-			continue
+		} else {
+			x.add(pid, st)
 		}
-		x.add(pid, st)
+		own[pid] = x.sum - before
 	}
+	x.sum -= lent(all, own, bootTicks())
 	return x.sum, x.err
+}
+
+// lent is what is counted twice because children live in their parents'
+// memory: never more than is counted for the parent itself, so that a parent
+// whose pages are those of a host file lends nothing.
+func lent(all map[int]procStat, own map[int]int64, now int64) int64 {
+	borrower := func(st procStat) bool {
+		parent, ok := all[st.parent]
+		return ok && borrows(st, parent, now)
+	}
+	var sum int64
+	borrowers := map[int]int{}
+	for pid, st := range all {
+		if borrower(st) && !borrower(all[st.parent]) && borrowers[st.parent] < maxBorrowers {
+			borrowers[st.parent]++
+			sum += min(own[pid], own[st.parent])
+		}
+	}
+	return sum
 }
 
 // exactBudget is the time that an exact sum may take: some, and several times
@@ -84,8 +101,8 @@ func (x *exactMemory) addResident(pid int, st procStat) {
 // A child made by vfork, as posix_spawn and most runtimes make theirs, lives in
 // its parent's memory until its exec, and the kernel counts that memory for
 // both. Such a child is told by its age and by sizes that are its parent's to
-// the page. A job that imitates it gains what it can fill within the age, for
-// as many children as threads usually start at once.
+// the page. A job that imitates it gains at most what its old processes are
+// counted with, once for as many children as threads usually start at once.
 const (
 	maxBorrowers  = 4
 	borrowerTicks = userHZ / 10

@@ -145,3 +145,32 @@ func TestCPUWatch(t *testing.T) {
 		t.Errorf("without a limit: %v", d)
 	}
 }
+
+// A child in its parent's memory counts once. One that only looks like that,
+// because its parent has as many pages of a host file, counts whole, and so does
+// the child of a child, which no start of a program has.
+func TestLent(t *testing.T) {
+	const now = 1000
+	old, young := procStat{parent: 1, started: 1, rssPages: 7, vsize: 9}, procStat{parent: 2, started: now, rssPages: 7, vsize: 9}
+	grandchild, aged, other := young, young, young
+	grandchild.parent, aged.started, other.rssPages = 3, now-borrowerTicks-1, 8
+	for _, tt := range []struct {
+		name string
+		all  map[int]procStat
+		own  map[int]int64
+		want int64
+	}{
+		{"nobody's child", map[int]procStat{2: old}, map[int]int64{2: 100}, 0},
+		{"vfork", map[int]procStat{2: old, 3: young}, map[int]int64{2: 100, 3: 100}, 100},
+		{"moved on meanwhile", map[int]procStat{2: old, 3: young}, map[int]int64{2: 90, 3: 100}, 90},
+		{"parent with a file's pages", map[int]procStat{2: old, 3: young}, map[int]int64{2: 0, 3: 100}, 0},
+		{"grandchild", map[int]procStat{2: old, 3: young, 4: grandchild}, map[int]int64{2: 100, 3: 100, 4: 100}, 100},
+		{"too old", map[int]procStat{2: old, 3: aged}, map[int]int64{2: 100, 3: 100}, 0},
+		{"another size", map[int]procStat{2: old, 3: other}, map[int]int64{2: 100, 3: 100}, 0},
+		{"more than start at once", map[int]procStat{2: old, 3: young, 4: young, 5: young, 6: young, 7: young}, map[int]int64{2: 10, 3: 10, 4: 10, 5: 10, 6: 10, 7: 10}, 40},
+	} {
+		if got := lent(tt.all, tt.own, now); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
