@@ -27,6 +27,24 @@ type Report struct {
 	mode uint32 // of a file that is replaced; 0 for a new one
 }
 
+// Inherited refuses a destination that names a descriptor which a program was
+// not started with: the number may by now be one of the program's own.
+func Inherited(dest string) error {
+	fd, ok, err := descriptor(dest)
+	if !ok || err != nil {
+		return err
+	}
+	// What came through an exec cannot be marked; what Go opens always is.
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err == nil && flags&unix.FD_CLOEXEC != 0 {
+		err = unix.EBADF
+	}
+	if err != nil {
+		return reportError(dest, fmt.Errorf("descriptor %d is not open: %w", fd, err))
+	}
+	return nil
+}
+
 // OpenReport opens a destination: a path, "fd:N", or "-" for standard output.
 // A path that is a symbolic link is refused, because a job may have left it in
 // a directory that it was allowed to write.

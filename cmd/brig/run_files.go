@@ -157,6 +157,9 @@ func (f *runFlags) openReports() (*reports, error) {
 		if name == "-" && f.stdout == "" {
 			return nil, fmt.Errorf("%s - needs --stdout FILE: the job must not share the stream\n  fix: name a file for one of them", flag)
 		}
+		if err := sandbox.Inherited(name); err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		}
 	}
 	var err error
 	if f.result != "" {
