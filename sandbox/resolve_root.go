@@ -37,7 +37,7 @@ var masked = []string{
 
 // Question is what Resolve must know about the host for this spec.
 func (s *Spec) Question() probe.Question {
-	q := probe.Question{SubIDs: s.Policy.User.Map != "single"}
+	q := probe.Question{SubIDs: s.Policy.User.Map != "single", Online: s.Policy.Limits.CPUs > 0}
 	fsys := &s.Policy.Filesystem
 	if fsys.Root == "host" {
 		q.Paths = append(append(q.Paths, systemDirs...), systemEtc...)

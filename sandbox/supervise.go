@@ -273,6 +273,10 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 		s.lease.Close()
 	}
 	e := &v.evidence
+	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited && wall > time.Duration(d) && !v.killed() && v.end != nil {
+		// Brig was itself stopped or starved while the deadline passed.
+		e.Wall = Overrun{Over: true, Limit: int64(d), Seen: int64(wall)}
+	}
 	v.conclude(err, cerr, total, seen)
 	s.result = NewResult(*e)
 	r := s.result

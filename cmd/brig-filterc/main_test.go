@@ -242,7 +242,7 @@ func TestShippedFilters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 4 * len(policy.ShippedNames(configs.FS)); len(index) != want {
+	if want := 8 * len(policy.ShippedNames(configs.FS)); len(index) != want {
 		t.Errorf("%d filters, want %d", len(index), want)
 	}
 	l := seccomp.Loader{Shipped: func(key string) ([]byte, bool) {

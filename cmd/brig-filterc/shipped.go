@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/brig-sandbox/brig/policy"
@@ -63,7 +64,9 @@ func compileShipped(policies, dir string) error {
 	return replace(filepath.Join(dir, "index.json"), append(b, '\n'))
 }
 
-// requests are the programs that a policy may need. Base "none" needs none.
+// requests are the programs that a policy may need: with memory held by the
+// kernel or by brig, and with the CPUs free or bound to some, which the job must
+// then not undo. Base "none" needs none.
 func requests(p *policy.Policy) []seccomp.Request {
 	if p.Seccomp.Base == seccomp.BaseNone {
 		return nil
@@ -72,7 +75,11 @@ func requests(p *policy.Policy) []seccomp.Request {
 	for _, arch := range []string{seccomp.AMD64, seccomp.ARM64} {
 		for _, supervised := range []bool{false, true} {
 			o := seccomp.Options{SupervisedMemory: supervised, Caps: p.User.Capabilities}
-			out = append(out, seccomp.Request{Settings: p.Seccomp, Options: o, Arch: arch})
+			bound := p.Seccomp
+			bound.Deny = append(slices.Clone(bound.Deny), "sched_setaffinity")
+			for _, s := range []seccomp.Settings{p.Seccomp, bound} {
+				out = append(out, seccomp.Request{Settings: s, Options: o, Arch: arch})
+			}
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -165,18 +166,26 @@ func (f *runFlags) verdict(result *sandbox.Result, err error) error {
 func cancelOnSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
-	go func() {
-		// Beside the start, not before it: until this is done a signal ends
-		// brig at once, and with it the sandbox.
-		signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	// Not before the start: it costs threads, and a job that ends at once is
+	// gone by then. Until it is done a signal ends brig as it ends any program,
+	// and with it the sandbox.
+	late := time.AfterFunc(signalDelay, func() {
+		for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+			if !signal.Ignored(sig) { // as nohup(1) has it
+				signal.Notify(ch, sig)
+			}
+		}
 		for s := range ch {
 			if sig, ok := s.(unix.Signal); ok {
 				cancel(&sandbox.Cancelled{Signal: sig})
 			}
 		}
-	}()
-	return ctx, func() { cancel(nil) }
+	})
+	return ctx, func() { late.Stop(); cancel(nil) }
 }
+
+// signalDelay is how long brig leaves signals as they are.
+const signalDelay = 5 * time.Millisecond
 
 // tell says on stderr what the log level asks for: the plan's notes, or the
 // whole plan.

@@ -27,7 +27,7 @@ func Policy(name string) *policy.Policy {
 			Filesystem:  policy.Filesystem{Root: "host", Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: ".", Target: "/work", Access: "rw"}}},
 			User:        policy.User{Map: "auto", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none"},
-			Seccomp:     seccomp.Settings{Base: "default", Deny: []string{"sched_setaffinity"}, OnDeny: "EPERM"},
+			Seccomp:     seccomp.Settings{Base: "default", OnDeny: "EPERM"},
 			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp"}}}
 	case "default":
 		return &policy.Policy{Name: "default", Version: 1, Description: "a command of your own, on a copy-on-write view of the current directory",
@@ -54,7 +54,7 @@ func Policy(name string) *policy.Policy {
 			Filesystem:  policy.Filesystem{Root: "host", Workdir: "/work", CopyCommand: true, Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}}},
 			User:        policy.User{Map: "isolated", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none"},
-			Seccomp:     seccomp.Settings{Base: "strict", Deny: []string{"sched_setaffinity"}, OnDeny: "EPERM"},
+			Seccomp:     seccomp.Settings{Base: "strict", OnDeny: "EPERM"},
 			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
 	case "strict":
 		return &policy.Policy{Name: "strict", Version: 1, Description: "a program that gets no directory, no network and little of everything",
@@ -63,7 +63,7 @@ func Policy(name string) *policy.Policy {
 			Filesystem:  policy.Filesystem{Root: "host", Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}}},
 			User:        policy.User{Map: "auto", UID: 0x3e8, GID: 0x3e8},
 			Network:     policy.Network{Mode: "none"},
-			Seccomp:     seccomp.Settings{Base: "strict", Deny: []string{"sched_setaffinity"}, OnDeny: "EPERM"},
+			Seccomp:     seccomp.Settings{Base: "strict", OnDeny: "EPERM"},
 			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
 	}
 	return nil

@@ -22,12 +22,12 @@ func main() {
 
 func run() error {
 	bin := flag.String("bin", "", "`directory` with brig, price, until, calls and hello")
-	policy := flag.String("policy", "", "policy `file` for brig's runs")
+	policy := flag.String("policy", "default", "`policy` for brig's runs")
 	rounds := flag.Int("rounds", 300, "measured rounds")
 	enforce := flag.Bool("enforce", false, "exit with a failure when a limit is exceeded")
 	flag.Parse()
 	if *bin == "" || *policy == "" || *rounds < 1 {
-		return fmt.Errorf("usage: bench -bin DIR -policy FILE [-rounds N] [-enforce]")
+		return fmt.Errorf("usage: bench -bin DIR [-policy NAME] [-rounds N] [-enforce]")
 	}
 	work, err := os.MkdirTemp("", "brig-bench-")
 	if err != nil {

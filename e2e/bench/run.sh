@@ -15,10 +15,10 @@ for program in price until calls; do
 done
 CGO_ENABLED=0 "$GO" build -trimpath -ldflags '-s -w' -o "$dir/programs/hello" ./e2e/bench/hello
 CGO_ENABLED=0 "$GO" build -o "$dir/bench" ./e2e/bench
-cp bin/brig bin/brig-filterc e2e/bench/policy.toml "$dir/programs/"
+cp bin/brig bin/brig-filterc "$dir/programs/"
 chmod -R u=rwX,go=rX "$dir"
 
-arguments=(-bin "$dir/programs" -policy "$dir/programs/policy.toml")
+arguments=(-bin "$dir/programs")
 [[ ${BENCH_ENFORCE-} == 1 ]] && arguments+=(-enforce)
 if [[ $(id -u) -ne 0 ]]; then
 	"$dir/bench" "${arguments[@]}" "$@"

@@ -111,13 +111,16 @@ func (l *lowering) awaitInit() {
 // caller's terminal, and gives it one from its own devpts where it has one.
 func (l *lowering) session() {
 	l.call(unix.SYS_UMASK, n(0o022))
-	// What the caller ignores, such as SIGPIPE, is no matter of the job's. A
+	// What the caller ignores is no matter of the job's. Signals that Go's
+	// runtime handles are already back at their defaults; these are the ones it
+	// leaves as it found them, and those that an embedding program may ignore. A
 	// zeroed struct sigaction is the default.
 	dfl := l.alloc(32)
-	for sig := uint64(1); sig <= 64; sig++ {
-		if sig != uint64(unix.SIGKILL) && sig != uint64(unix.SIGSTOP) {
-			l.call(unix.SYS_RT_SIGACTION, n(sig), n(dfl), n(0), n(8))
-		}
+	for _, sig := range [...]unix.Signal{
+		unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE, unix.SIGTERM, unix.SIGCHLD,
+		unix.SIGCONT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGUSR1, unix.SIGUSR2, 32, 33, 34,
+	} {
+		l.call(unix.SYS_RT_SIGACTION, n(uint64(sig)), n(dfl), n(0), n(8))
 	}
 	l.call(unix.SYS_SETSID)
 	if l.plan.Stdio != plan.Terminal {

@@ -71,7 +71,7 @@ type program struct {
 }
 
 func newProgram() *program {
-	return &program{data: make([]byte, 0, 16<<10), ops: make([]byte, 0, 300*opSize), strs: make(map[string]uint64, 64)}
+	return &program{data: make([]byte, 0, 24<<10), ops: make([]byte, 0, 640*opSize), strs: make(map[string]uint64, 64)}
 }
 
 // alloc reserves size bytes of zeroes, aligned to 8, and returns their address.

@@ -140,7 +140,8 @@ type Mount struct {
 // Question says what a Host must hold besides what it always does.
 type Question struct {
 	Paths  []string // for Files; absolute
-	SubIDs bool     // SubIDs and Tools
+	SubIDs bool     // SubIDs, Tools and User
+	Online bool     // the number of CPUs that the host has, beside those of the caller
 	Mounts bool
 	// Owners are the directories whose files' owners are wanted.
 	Owners []string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,12 @@ func Quick(q Question) (*Host, error) {
 	h, uts, err := basics()
 	if err != nil {
 		return nil, err
+	}
+	if h.HomeDir = os.Getenv("HOME"); q.SubIDs || !strings.HasPrefix(h.HomeDir, "/") {
+		h.account()
+	}
+	if q.Online {
+		h.Online = online(len(h.CPUs))
 	}
 	h.look(q.Paths)
 	for _, dir := range q.Owners {
@@ -59,12 +66,11 @@ func basics() (*Host, *unix.Utsname, error) {
 		// Process ids follow each other, and so do jobs that start together.
 		Rotation: os.Getpid(),
 	}
-	h.account()
 	var err error
 	if h.CPUs, err = affinity(); err != nil {
 		return nil, nil, err
 	}
-	h.Online = online(len(h.CPUs))
+	h.Online = len(h.CPUs)
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return nil, nil, fmt.Errorf("asking the kernel for the size of memory: %w", err)

@@ -25,6 +25,8 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.account()
+	h.Online = online(len(h.CPUs))
 	h.look(q.Paths)
 	h.findIDs(ctx)
 	if q.Mounts {
