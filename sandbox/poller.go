@@ -62,6 +62,7 @@ type poller struct {
 	exact  exactMemory
 	swap   bool
 	seen   pollerSeen
+	first  *time.Timer // begins run; a job that ends before costs no goroutine
 	quit   chan struct{}
 	done   chan struct{}
 	once   sync.Once
@@ -86,7 +87,7 @@ func startPoller(conf pollerConfig) (*poller, error) {
 		quit:   make(chan struct{}), done: make(chan struct{}),
 	}
 	p.swap = hostSwaps()
-	go p.run()
+	p.first = time.AfterFunc(shortestPoll, p.run)
 	return p, nil
 }
 
@@ -98,7 +99,13 @@ func hostSwaps() bool {
 
 // stop ends the watch and returns what was seen.
 func (p *poller) stop() pollerSeen {
-	p.once.Do(func() { close(p.quit) })
+	p.once.Do(func() {
+		close(p.quit)
+		if p.first.Stop() {
+			p.scan.close()
+			close(p.done)
+		}
+	})
 	<-p.done
 	return p.seen
 }
@@ -106,7 +113,7 @@ func (p *poller) stop() pollerSeen {
 func (p *poller) run() {
 	defer close(p.done)
 	defer p.scan.close()
-	timer := time.NewTimer(shortestPoll)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	told := false
 	for {

@@ -23,9 +23,18 @@ func (s *stdio) start() error {
 	if s.in != nil {
 		s.in.begin()
 	}
+	if s.in == nil {
+		// Output can wait for a moment, and often the job is done by then.
+		s.later = time.AfterFunc(pumpDelay, s.pump)
+		return nil
+	}
 	go s.pump()
 	return nil
 }
+
+// pumpDelay is how long the pump of a job without input is put off: a job that
+// ends before needs no goroutine for its output.
+const pumpDelay = time.Millisecond
 
 // finish is called when the job and everything in its sandbox is gone, so that
 // what is in the pipes now is all there will ever be. It delivers that and
@@ -42,6 +51,13 @@ func (s *stdio) finish(patience time.Duration) error {
 	s.finishing.Store(true)
 	one := [8]byte{1} // not zero in either byte order
 	_, _ = unix.Write(s.wake, one[:])
+	if s.later != nil && s.later.Stop() {
+		if patience < 0 {
+			s.pump()
+		} else {
+			go s.pump() // it may be held up, see below
+		}
+	}
 	if patience < 0 {
 		<-s.done
 		s.close()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,7 @@ type stdio struct {
 	patience  atomic.Int64
 	moved     atomic.Int64 // grows with everything the pump does
 	done      chan struct{}
+	later     *time.Timer // starts the pump where that is put off
 }
 
 // openStdio makes the pipes for the caller's streams. Each of them may be an
