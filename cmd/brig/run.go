@@ -170,10 +170,9 @@ func cancelOnSignal() (context.Context, func()) {
 	// gone by then. Until it is done a signal ends brig as it ends any program,
 	// and with it the sandbox.
 	late := time.AfterFunc(signalDelay, func() {
-		for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
-			if !signal.Ignored(sig) { // as nohup(1) has it
-				signal.Notify(ch, sig)
-			}
+		signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT)
+		if !signal.Ignored(unix.SIGHUP) { // as nohup(1) has it
+			signal.Notify(ch, unix.SIGHUP)
 		}
 		for s := range ch {
 			if sig, ok := s.(unix.Signal); ok {
