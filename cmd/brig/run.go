@@ -174,6 +174,9 @@ func cancelOnSignal() (context.Context, func()) {
 		if !signal.Ignored(unix.SIGHUP) { // as nohup(1) has it
 			signal.Notify(ch, unix.SIGHUP)
 		}
+		// Ctrl-Z would stop brig alone, and the job would run on without the
+		// limits that brig holds.
+		signal.Ignore(unix.SIGTSTP)
 		for s := range ch {
 			if sig, ok := s.(unix.Signal); ok {
 				cancel(&sandbox.Cancelled{Signal: sig})
