@@ -183,7 +183,8 @@ func eachLine(fd int, buf []byte, line func([]byte)) error {
 // allowed.
 func memoryHoles() []string {
 	return []string{
-		"between two polls (1 to 20 ms) a job can pass the limit by what it fills in that time",
+		"between two polls (1 to 20 ms, up to 200 ms and the time of the sum where the job has very many processes or mappings) a job can pass the limit by what it fills in that time",
+		"while brig itself is stopped nothing is measured",
 		"kernel memory (pipe and socket buffers, files opened and watched) and huge pages reserved by the host are not counted",
 		"shared memory that a job has dropped from its page tables, or unmapped but for a part, is not counted",
 	}

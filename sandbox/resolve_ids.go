@@ -44,6 +44,9 @@ func (r *resolver) resolveIDs() error {
 	out.Map, out.By = string(kind), plan.ByHelper
 	out.CloneUID, out.CloneGID = h.UID, h.GID
 	out.UID, out.GID = mappings(ids.UID), mappings(ids.GID)
+	if others := slices.DeleteFunc(slices.Clone(h.Groups), func(g int) bool { return uint32(g) == h.GID }); kind == policy.MapSingle && h.UID != 0 && len(others) > 0 {
+		r.note("map single: the job keeps the caller's other groups (%d), for files that only these may read; keep-id and isolated drop them", len(others))
+	}
 	switch {
 	case h.UID == 0:
 		out.By = plan.ByParent

@@ -81,6 +81,12 @@ func (r *resolver) resolveMount(m *policy.Mount) error {
 		if err := r.owns("rw", m); err != nil {
 			return err
 		}
+		for _, dir := range r.spec.Private {
+			if within(m.Source, dir) || within(dir, m.Source) {
+				return newError(CodeSource, fmt.Sprintf("%s cannot be given rw: brig keeps in %s what decides about later runs", SafeText(m.Source), SafeText(dir)),
+					"use access cow, or give a directory that holds none of it")
+			}
+		}
 		r.writable(m.Target)
 		return r.bindMount(m, f, 0)
 	case policy.CopyOnWrite:
@@ -108,6 +114,11 @@ func (r *resolver) givable(source string, f probe.File) error {
 		}
 	}
 	return nil
+}
+
+// within tells whether p is dir or below it.
+func within(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // parent is the directory that holds dir; empty above the root.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,6 +27,9 @@ type Spec struct {
 	Dir string
 	// Home is the caller's home directory, which is not given whole.
 	Home string
+	// Private are directories that decide about later runs, brig's cache and its
+	// configuration: no job may write them, or what holds them.
+	Private []string
 	// Hostname is the sandbox's host name.
 	Hostname string
 	// Stdin, Stdout and Stderr are the caller's streams; nil is the null
@@ -69,7 +73,18 @@ func NewSpec(p *policy.Policy, args ...string) *Spec {
 	if err != nil {
 		dir = "/"
 	}
-	return &Spec{Policy: p, Args: args, Env: Environment(p, os.LookupEnv), Dir: dir, Home: os.Getenv("HOME"), Hostname: DefaultHostname}
+	return &Spec{Policy: p, Args: args, Env: Environment(p, os.LookupEnv), Dir: dir, Home: os.Getenv("HOME"), Private: private(), Hostname: DefaultHostname}
+}
+
+// private lists the caller's directories of brig's own.
+func private() []string {
+	var list []string
+	for _, of := range []func() (string, error){os.UserCacheDir, os.UserConfigDir} {
+		if dir, err := of(); err == nil {
+			list = append(list, filepath.Join(dir, "brig"))
+		}
+	}
+	return list
 }
 
 // Environment is the environment a policy gives: the caller's variables that it

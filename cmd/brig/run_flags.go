@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/configs/compiled"
@@ -219,7 +220,17 @@ func policyOptions(name string) (policy.LoadOptions, error) {
 	if config := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(config) {
 		opts.UserDir = filepath.Join(config, "brig")
 	}
+	if os.Getuid() == 0 && !roots(opts.UserDir) {
+		opts.UserDir = ""
+	}
 	return opts, nil
+}
+
+// roots tells whether a directory is root's alone to write. Under sudo HOME may
+// still be another user's, whose policies must not loosen root's.
+func roots(dir string) bool {
+	var st unix.Stat_t
+	return unix.Stat(dir, &st) == nil && st.Uid == 0 && st.Mode&0o022 == 0
 }
 
 func planJSON(res *sandbox.Resolution) ([]byte, error) { return plan.Encode(res.Plan) }

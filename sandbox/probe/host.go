@@ -12,11 +12,13 @@ import (
 
 // Host is what is known of a host, and of the caller on it.
 type Host struct {
-	Kernel  Kernel `json:"kernel"`
-	Arch    string `json:"arch"` // as GOARCH
-	UID     uint32 `json:"uid"`
-	GID     uint32 `json:"gid"`
-	User    string `json:"user"`
+	Kernel Kernel `json:"kernel"`
+	Arch   string `json:"arch"` // as GOARCH
+	UID    uint32 `json:"uid"`
+	GID    uint32 `json:"gid"`
+	User   string `json:"user"`
+	// Groups are the caller's supplementary groups.
+	Groups  []int  `json:"groups,omitempty"`
 	HomeDir string `json:"home,omitempty"`
 	// CPUs are those the caller may use, Online how many the host has.
 	CPUs   []int `json:"cpus"`

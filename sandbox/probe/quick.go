@@ -71,6 +71,9 @@ func basics() (*Host, *unix.Utsname, error) {
 		return nil, nil, err
 	}
 	h.Online = len(h.CPUs)
+	if h.Groups, err = unix.Getgroups(); err != nil {
+		return nil, nil, fmt.Errorf("asking the kernel for the caller's groups: %w", err)
+	}
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return nil, nil, fmt.Errorf("asking the kernel for the size of memory: %w", err)
