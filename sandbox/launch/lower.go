@@ -248,11 +248,6 @@ func (l *lowering) setIDs(op *plan.Op) {
 	l.call(unix.SYS_SETRESGID, g, g, g)
 	l.call(unix.SYS_SETRESUID, u, u, u)
 	if op.Kind == plan.SetIDs {
-		// A change of ids takes a process's own files in /proc away from it. No
-		// job is there yet; initDrop closes them for good.
-		l.call(unix.SYS_PRCTL, n(unix.PR_SET_DUMPABLE), n(1), n(0), n(0), n(0))
-	}
-	if op.Kind == plan.SetIDs {
 		// A process that has changed its ids is not dumpable, and its files in
 		// /proc then belong to the root of the namespace in which its program
 		// was executed: the host's, so that init could not write its own
