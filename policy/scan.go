@@ -2,8 +2,9 @@ package policy
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+
+	"github.com/BurntSushi/toml"
 )
 
 // The bounds of a plausible file. A parser's time and stack grow with them
@@ -143,15 +144,21 @@ func (s *scanner) part() (string, bool) {
 			return "", false
 		}
 		literal := s.text[start:s.pos]
-		if name, err := strconv.Unquote(literal); err == nil && c == '"' {
-			return quoteKey(name), true
+		if !strings.ContainsRune(literal, '\\') || c == '\'' {
+			return quoteKey(literal[1 : len(literal)-1]), true
 		}
-		return quoteKey(strings.Trim(literal, string(c))), true
+		// Escapes are the parser's to read: they are not those of Go.
+		var read struct{ Name string }
+		if _, err := toml.Decode("name = "+literal, &read); err != nil {
+			return "", false
+		}
+		return quoteKey(read.Name), true
 	}
 	for s.pos < len(s.text) && isBare(s.text[s.pos]) {
 		s.pos++
 	}
-	return s.text[start:s.pos], s.pos > start
+	// Long names are shortened, these too.
+	return quoteKey(s.text[start:s.pos]), s.pos > start
 }
 
 func isBare(c byte) bool {
