@@ -13,7 +13,9 @@ FUZZTIME ?= 60s
 GOLANGCI_VERSION := v2.15.0
 
 GO      ?= go
-GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
+# Where it can, brig begins to clone the sandbox before Go is started.
+ENTRY_amd64   := -E github.com/brig-sandbox/brig/sandbox/launch.entry
+GOFLAGS_BUILD  = -trimpath -ldflags '-s -w $(ENTRY_$(shell $(GO) env GOARCH)) -X main.buildVersion=$(VERSION)'
 HAVE_FILTERC  := $(and $(wildcard cmd/brig-filterc/main.go),$(wildcard configs/*.toml))
 
 export FUZZTIME

@@ -68,8 +68,12 @@ type poller struct {
 	once   sync.Once
 }
 
-// startPoller begins to watch. The first look comes after the shortest
-// interval: a job that is done by then has cost nothing.
+// firstLook is when a job is looked at first. One that is done by then has
+// cost nothing; a greedy one has had a few megabytes, since a page costs half a
+// microsecond at the least.
+const firstLook = 3 * time.Millisecond
+
+// startPoller begins to watch.
 func startPoller(conf pollerConfig) (*poller, error) {
 	if conf.skip == nil {
 		conf.skip = func(pid int) bool { return pid == 1 }
@@ -87,7 +91,7 @@ func startPoller(conf pollerConfig) (*poller, error) {
 		quit:   make(chan struct{}), done: make(chan struct{}),
 	}
 	p.swap = hostSwaps()
-	p.first = time.AfterFunc(shortestPoll, p.run)
+	p.first = time.AfterFunc(firstLook, p.run)
 	return p, nil
 }
 

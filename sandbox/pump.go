@@ -34,7 +34,7 @@ func (s *stdio) start() error {
 
 // pumpDelay is how long the pump of a job without input is put off: a job that
 // ends before needs no goroutine for its output.
-const pumpDelay = time.Millisecond
+const pumpDelay = 3 * time.Millisecond
 
 // finish is called when the job and everything in its sandbox is gone, so that
 // what is in the pipes now is all there will ever be. It delivers that and

@@ -245,53 +245,74 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 		}
 	}
 	proof := v.proof()
-	var total launch.Usage
-	var cerr, ioerr error
-	if v.end != nil && v.end.Alone {
-		// Nobody writes any more; init ends while the rest is delivered.
-		ioerr = s.io.finish(-1)
-		total, cerr = s.box.Close()
-	} else {
-		total, cerr = s.box.Close()
-		ioerr = s.io.finish(outputPatience)
-	}
-	if s.term != nil {
-		s.term.restore()
-	}
 	v.mu.Lock()
 	v.job = nil
 	v.mu.Unlock()
 	for _, f := range v.ready {
 		f.Close()
 	}
-	if s.upper != nil {
-		if err := s.upper.close(); err != nil && cerr == nil {
-			cerr = err
+	draw := func(total launch.Usage, cerr error) { v.draw(err, cerr, total, wall, proof, seen) }
+	var cerr, ioerr error
+	if v.end != nil && v.end.Alone {
+		// Nobody writes any more. The kernel takes the sandbox down while the
+		// rest is delivered and the result drawn up, which needs nothing of it.
+		ioerr = s.io.finish(-1)
+		draw(launch.Usage{}, nil)
+		var total launch.Usage
+		if total, cerr = s.box.Close(); cerr == nil {
+			cerr = v.release()
 		}
+		if cerr != nil {
+			draw(total, cerr)
+		}
+	} else {
+		var total launch.Usage
+		total, cerr = s.box.Close()
+		ioerr = s.io.finish(outputPatience)
+		if rerr := v.release(); cerr == nil {
+			cerr = rerr
+		}
+		draw(total, cerr)
 	}
-	if s.lease != nil {
-		s.lease.Close()
+	if s.term != nil {
+		s.term.restore()
 	}
-	e := &v.evidence
-	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited && wall > time.Duration(d) && !v.killed() && v.end != nil {
-		// Brig was itself stopped or starved while the deadline passed.
-		e.Wall = Overrun{Over: true, Limit: int64(d), Seen: int64(wall)}
-	}
-	v.conclude(err, cerr, total, seen)
-	s.result = NewResult(*e)
-	r := s.result
-	r.PlanDigest = v.digest
-	r.StartedAt = v.started.UTC()
-	r.Usage.Wall = wall
-	r.Usage.OutputBytes = Amount(s.io.outputBytes())
-	v.peaks(r, seen)
-	r.Receipt = v.receipts(proof, seen, r)
-	if e.Failure.Kind == BrigFailed {
+	if v.evidence.Failure.Kind == BrigFailed {
 		s.err = v.failure(err)
 	}
 	if ioerr != nil && s.err == nil {
 		s.err = &Error{Code: CodeStdio, Message: SafeText(ioerr.Error()), Cause: ioerr}
 	}
+}
+
+// release gives back what was held for the sandbox, once it is gone.
+func (v *supervisor) release() (err error) {
+	if v.s.upper != nil {
+		err = v.s.upper.close()
+	}
+	if v.s.lease != nil {
+		v.s.lease.Close()
+	}
+	return err
+}
+
+// draw draws up the result.
+func (v *supervisor) draw(err, closeErr error, total launch.Usage, wall time.Duration, p proof, seen *pollerSeen) {
+	s := v.s
+	e := &v.evidence
+	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited && wall > time.Duration(d) && !v.killed() && v.end != nil {
+		// Brig was itself stopped or starved while the deadline passed.
+		e.Wall = Overrun{Over: true, Limit: int64(d), Seen: int64(wall)}
+	}
+	v.conclude(err, closeErr, total, seen)
+	r := NewResult(*e)
+	r.PlanDigest = v.digest
+	r.StartedAt = v.started.UTC()
+	r.Usage.Wall = wall
+	r.Usage.OutputBytes = Amount(s.io.outputBytes())
+	v.peaks(r, seen)
+	r.Receipt = v.receipts(p, seen, r)
+	s.result = r
 }
 
 // peaks fills in what the job used at most. A job that ended before the first
@@ -366,22 +387,4 @@ func (v *supervisor) killed() bool {
 // failure is the error that goes with a result whose outcome is brig's.
 func (v *supervisor) failure(cause error) error {
 	return &Error{Code: CodeLaunch, Message: v.evidence.Failure.Message, Fix: v.fix, Cause: cause}
-}
-
-// Failed is the result of a job that was never started because of err.
-func Failed(err error) *Result {
-	e := Evidence{FileSizeRlimit: Unknown, Failure: Failure{BrigFailed, SafeText(err.Error())}}
-	var be *Error
-	if errors.As(err, &be) {
-		switch be.Code {
-		case CodeNotFound:
-			e.Failure.Kind = NotFound
-		case CodeNotExec:
-			e.Failure.Kind = NotExecutable
-		default:
-		}
-	}
-	r := NewResult(e)
-	r.StartedAt = time.Now().UTC()
-	return r
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/launch"
 )
 
 // exitFailure is the exit code of everything that is brig's own failure or
@@ -19,8 +20,11 @@ import (
 const exitFailure = 125
 
 func main() {
+	growStack()
 	if len(os.Args) > 1 && os.Args[1] == "run" {
-		cloneAhead(os.Args[2:])
+		if ahead = launch.Early(); ahead == nil {
+			cloneAhead(os.Args[2:])
+		}
 	}
 	os.Exit(execute(os.Args[1:]))
 }

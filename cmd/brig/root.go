@@ -38,7 +38,6 @@ are needed. Every limit is either enforced and proven, or refused.`,
 			return cmd.Help()
 		},
 	}
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	all := subcommands()
 	if len(args) > 0 {
 		for _, sub := range all {

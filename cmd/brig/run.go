@@ -186,8 +186,9 @@ func cancelOnSignal() (context.Context, func()) {
 	return ctx, func() { late.Stop(); cancel(nil) }
 }
 
-// signalDelay is how long brig leaves signals as they are.
-const signalDelay = 5 * time.Millisecond
+// signalDelay is how long brig leaves signals as they are: longer than a job
+// that ends at once takes on a slow host, shorter than anybody can type.
+const signalDelay = 20 * time.Millisecond
 
 // tell says on stderr what the log level asks for: the plan's notes, or the
 // whole plan.

@@ -23,6 +23,7 @@ type Child struct {
 	uid, gid   uint32
 	made       chan struct{}
 	err        error // of made
+	early      bool  // made by entry, which leaves its failures to adopt
 
 	channel  int
 	pidfd    int

@@ -2,18 +2,13 @@ package launch
 
 import (
 	"bytes"
-	"embed"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
-
-//go:embed init/init_amd64 init/init_arm64
-var images embed.FS
 
 // InstalledInit is where `make install` puts a copy of init, for hosts that
 // refuse to execute from a memfd (sysctl vm.memfd_noexec, some LSMs).
@@ -22,13 +17,9 @@ const InstalledInit = "/usr/local/libexec/brig/brig-init"
 // initImage opens init for execution: a sealed memfd, so that nobody can
 // change what will run.
 func initImage() (int, error) {
-	image, err := images.ReadFile("init/init_" + runtime.GOARCH)
-	if err != nil {
-		return -1, fmt.Errorf("brig has no init for %s: %w", runtime.GOARCH, err)
-	}
-	f, err := sealedMemfd("brig-init", image, unix.MFD_EXEC)
+	f, err := sealedMemfd("brig-init", []byte(image), unix.MFD_EXEC)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
-		return installedImage(image, err)
+		return installedImage([]byte(image), err)
 	}
 	return f, err
 }

@@ -22,7 +22,7 @@ var artefacts = []struct {
 func TestArtefacts(t *testing.T) {
 	for _, a := range artefacts {
 		t.Run(a.name, func(t *testing.T) {
-			image, err := images.ReadFile("init/" + a.name)
+			image, err := os.ReadFile("init/" + a.name)
 			if err != nil {
 				t.Fatal(err)
 			}

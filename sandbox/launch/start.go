@@ -68,6 +68,11 @@ func Start(cfg *Config) (*Sandbox, error) {
 	// The clone takes longer than the lowering, which is done beside it.
 	block, readBack, err := lower(cfg)
 	s, merr := c.start(cfg.Plan, block, err)
+	if merr != nil && c.early && err == nil {
+		// What entry could not do, or the same failure with its reason.
+		c = Clone(cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
+		s, merr = c.start(cfg.Plan, block, nil)
+	}
 	if merr != nil {
 		return nil, merr
 	}

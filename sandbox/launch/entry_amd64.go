@@ -1,0 +1,43 @@
+package launch
+
+import "golang.org/x/sys/unix"
+
+// What entry, the assembly in entry_amd64.s, reads and leaves behind. The Go
+// runtime does not exist when it runs, and keeps these as they are.
+//
+//nolint:unused // by Go
+var (
+	// entryFlags are those of DefaultNamespaces, for the launcher's clone.
+	entryFlags uint64 = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
+		unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | uint64(unix.SIGCHLD)
+	// entryPair is the channel, entryProgram the program's memory file,
+	// entryLauncher the launcher's process; 0 where there is none.
+	entryPair     [2]int32
+	entryProgram  int32
+	entryLauncher int32
+)
+
+// entry is the first code of a brig that was linked with it as its entry
+// point. Where the command line asks for a run it starts the launcher, before
+// the Go runtime is there: both take a millisecond, and need not wait for each
+// other.
+//
+//nolint:unused // the linker's
+func entry()
+
+// Early hands over the child that entry has begun to make, of
+// DefaultNamespaces and with the caller's ids. It is nil where there is none.
+// Only the first call gets it.
+func Early() *Child {
+	if entryLauncher == 0 {
+		return nil
+	}
+	c := &Child{
+		namespaces: DefaultNamespaces(), uid: uint32(unix.Getuid()), gid: uint32(unix.Getgid()), early: true,
+		made: make(chan struct{}), release: make(chan struct{}),
+		launcher: int(entryLauncher), channel: int(entryPair[0]), program: int(entryProgram), pidfd: -1,
+	}
+	close(c.made)
+	entryLauncher = 0
+	return c
+}
