@@ -101,6 +101,7 @@ func (v verifier) numbers(token uint32) error {
 
 // arguments tries a call around every value that its matches compare with: from
 // each match that holds, each argument takes each interesting value of any match.
+// The calls beside it must not look at their arguments as this one does.
 func (v verifier) arguments(token uint32, c *Call) error {
 	if len(c.Allows) == 0 && len(c.Denials) == 0 {
 		return nil
@@ -129,8 +130,11 @@ func (v verifier) arguments(token uint32, c *Call) error {
 				d.Args[a.Index] = holding(a, noise)
 			}
 			base := d.Args
-			if err := v.try(&d); err != nil {
-				return err
+			for _, number := range [...]uint32{c.Number - 1, c.Number + 1, c.Number} {
+				d.Number = number
+				if err := v.try(&d); err != nil {
+					return err
+				}
 			}
 			if noise != 0 {
 				break

@@ -53,6 +53,13 @@ func Compile(p *seccomp.Profile) (*seccomp.Compiled, error) {
 	if err := seccomp.Verify(p, c); err != nil {
 		return nil, fmt.Errorf("checking what libseccomp compiled: %w", err)
 	}
+	if insns, err = seccomp.Fold(c.Filters, p.Arch); err != nil {
+		return nil, fmt.Errorf("folding the filters: %w", err)
+	}
+	c.Filters = [][]seccomp.Insn{insns}
+	if err := seccomp.Verify(p, c); err != nil {
+		return nil, fmt.Errorf("checking the folded filter: %w", err)
+	}
 	return c, nil
 }
 
