@@ -65,6 +65,11 @@ func newRunCommand() *cobra.Command {
 // its error is an exit code with nothing left to print, or brig's own failure.
 func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	child := takeAhead()
+	err := enoughFiles()
+	if err != nil {
+		child.Discard()
+		return err
+	}
 	p, err := f.policy()
 	if err != nil {
 		child.Discard()
@@ -103,6 +108,19 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		err = streams.err()
 	}
 	return f.verdict(result, err)
+}
+
+// leastFiles is how many open files a run may need: brig's own, init's, which
+// have high numbers, and two for each directory that is given.
+const leastFiles = 128
+
+// enoughFiles refuses a limit with which the runtime itself could not go on.
+func enoughFiles() error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Max >= leastFiles {
+		return nil //nolint:nilerr // what cannot be known is left to fail by itself
+	}
+	return fmt.Errorf("at most %d files may be open here, and brig needs %d\n  fix: raise the hard limit: ulimit -Hn %d, as root or in limits.conf(5)", l.Max, leastFiles, 1024)
 }
 
 // ahead is a child that was made before the command line was looked at.

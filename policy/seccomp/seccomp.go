@@ -17,7 +17,7 @@
 // base. Within the rules a denial goes before an allowance. An entry that
 // cannot take effect is an error.
 //
-// # Two filters
+// # Stacked filters, folded
 //
 // libseccomp silently drops a denial with arguments when the same call is
 // allowed elsewhere in the same filter. Denials with arguments therefore live
@@ -25,7 +25,7 @@
 // loaded first; the filter that denies by default is loaded last, since it may
 // deny the very calls that load filters. The kernel runs all of them and takes
 // the most restrictive answer; between two errnos that of the filter loaded
-// last.
+// last. Fold makes one filter of them that gives the same answers.
 //
 // # Limits
 //

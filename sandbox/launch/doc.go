@@ -15,7 +15,8 @@
 //
 //	brig                                   init
 //	  |  exec of init from a memfd, as the   |
-//	  |  launcher, with the namespaces       |
+//	  |  launcher, with the namespaces, by   |
+//	  |  Clone or, before Go is there, entry |
 //	  |------------------------------------->|  clone(CLONE_PARENT | ...)
 //	  |  'C'  the process, or an errno       |
 //	  |<-------------------------------------|  the launcher ends
