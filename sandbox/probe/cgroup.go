@@ -2,7 +2,6 @@ package probe
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -25,6 +24,15 @@ type Cgroups struct {
 	Delegated bool `json:"delegated"`
 	// UserManager says that the caller's systemd can be asked for a scope.
 	UserManager bool `json:"user_manager"`
+	// Existing are the controllers that version 2 has at the top of what is
+	// seen of it: the kernel's own, outside of a container.
+	Existing []string `json:"existing,omitempty"`
+	// Container names the container around the caller, "" where there is none.
+	Container string  `json:"container,omitempty"`
+	Manager   Manager `json:"manager,omitzero"`
+	// Drivers are the ways in which a sandbox could get a group of its own:
+	// presumed, or found by trying.
+	Drivers []CgroupDriver `json:"drivers,omitempty"`
 	// Problem says why nothing could be found out.
 	Problem string `json:"problem,omitempty"`
 }
@@ -46,9 +54,14 @@ func ReadCgroups(uid uint32) *Cgroups {
 	for _, m := range mounts {
 		if m.FSType == "cgroup2" && c.Own != "" {
 			c.find(m)
+			if list, ok := readControllers(m.Mountpoint); ok && c.Existing == nil {
+				c.Existing = list
+			}
 		}
 	}
-	c.UserManager = userManager(uid)
+	c.Container = readContainer()
+	c.Manager = readManager(uid, mounts)
+	c.UserManager = c.Manager.Systemd && c.Manager.Silent == ""
 	return c
 }
 
@@ -82,27 +95,15 @@ func cgroupLayout(text string) (layout, own string) {
 func (c *Cgroups) find(m *mountinfo.Info) {
 	below := strings.TrimPrefix(c.Own, strings.TrimSuffix(m.Root, "/"))
 	dir := strings.TrimSuffix(m.Mountpoint+below, "/")
-	var buf [4096]byte
-	controllers, err := readSmall(dir+"/cgroup.controllers", buf[:])
-	if err != nil {
+	controllers, ok := readControllers(dir)
+	if !ok {
 		return
 	}
-	c.Dir = dir
-	c.Controllers = strings.Fields(controllers)
+	c.Dir, c.Controllers = dir, controllers
 	c.Delegated = true
 	for _, name := range [...]string{"", "/cgroup.procs", "/cgroup.subtree_control"} {
 		if unix.Access(dir+name, unix.W_OK) != nil {
 			c.Delegated = false
 		}
 	}
-}
-
-// userManager looks for the socket of the caller's systemd, or for the bus on
-// which it listens.
-func userManager(uid uint32) bool {
-	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if !strings.HasPrefix(dir, "/") {
-		dir = fmt.Sprintf("/run/user/%d", uid)
-	}
-	return Look(dir+"/systemd/private").Type == Other && Look(dir+"/bus").Type == Other
 }

@@ -76,6 +76,8 @@ type Host struct {
 	Owners map[string][]Owner `json:"owners,omitempty"`
 	// Mounts are the host's mount points, only read where a spec needs them.
 	Mounts []Mount `json:"mounts,omitempty"`
+	// Devices are the block devices behind the paths of I/O limits, by path.
+	Devices map[string]Device `json:"devices,omitempty"`
 }
 
 // Fact is one thing a host can or cannot do.
@@ -147,4 +149,6 @@ type Question struct {
 	Mounts bool
 	// Owners are the directories whose files' owners are wanted.
 	Owners []string
+	// Devices are paths of which the block devices are wanted; absolute.
+	Devices []string
 }

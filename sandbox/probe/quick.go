@@ -32,6 +32,9 @@ func Quick(q Question) (*Host, error) {
 		h.Online = online(len(h.CPUs))
 	}
 	h.look(q.Paths)
+	if len(q.Devices) > 0 {
+		h.Devices = FindDevices(q.Devices)
+	}
 	for _, dir := range q.Owners {
 		if h.Owners == nil {
 			h.Owners = map[string][]Owner{}

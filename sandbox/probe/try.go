@@ -28,6 +28,9 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 	h.account()
 	h.Online = online(len(h.CPUs))
 	h.look(q.Paths)
+	if len(q.Devices) > 0 {
+		h.Devices = FindDevices(q.Devices)
+	}
 	h.findIDs(ctx)
 	if q.Mounts {
 		if h.Mounts, err = ReadMounts(); err != nil {
