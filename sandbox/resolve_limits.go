@@ -309,33 +309,6 @@ func (r *resolver) limitRlimits() error {
 	return nil
 }
 
-// limitKernelOnly are those that nothing but a cgroup can hold.
-func (r *resolver) limitKernelOnly() error {
-	l := &r.p.Limits
-	const why = "only a cgroup can hold it, and brig has none here"
-	const fix = "leave it out"
-	for _, s := range []struct {
-		name  string
-		asked string
-		set   bool
-	}{
-		{"cpu_weight", strconv.FormatInt(int64(l.CPUWeight), 10), l.CPUWeight != 100 && l.CPUWeight > 0},
-		{"cpuset_mems", l.CPUSetMems, l.CPUSetMems != ""},
-		{"memory_low", bytesText(int64(l.MemoryLow)), l.MemoryLow > 0},
-		{"memory_high", bytesText(int64(l.MemoryHigh)), l.MemoryHigh > 0},
-		{"swap", bytesText(int64(l.Swap)), l.Swap > 0},
-		{"io", fmt.Sprintf("%d devices", len(l.IO)), len(l.IO) > 0},
-	} {
-		if !s.set {
-			continue
-		}
-		if err := r.unheld(s.name, s.asked, why, fix); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func formatCPUs(c float64) string { return strconv.FormatFloat(c, 'f', -1, 64) }
 
 // cpuList writes CPUs as the kernel does: "0-1,3". The list is sorted.

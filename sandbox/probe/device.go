@@ -42,6 +42,13 @@ func FindDevices(paths []string) map[string]Device {
 	return devices
 }
 
+// lookDevices fills in Devices.
+func (h *Host) lookDevices(paths []string) {
+	if len(paths) > 0 {
+		h.Devices = FindDevices(paths)
+	}
+}
+
 // node is what stat tells of a path.
 type node struct {
 	mode      uint32 // S_IFMT

@@ -61,7 +61,8 @@ type Host struct {
 	// anything is refused for one of them, Try again.
 	Cached bool `json:"cached,omitempty"`
 
-	// Cgroups is how the host divides resources; only Try fills it in.
+	// Cgroups is how the host divides resources; read by Try, and where a spec
+	// needs it.
 	Cgroups *Cgroups `json:"cgroups,omitempty"`
 
 	// Upper is the directory set aside for what the job changes, where a tmpfs
@@ -149,6 +150,7 @@ type Question struct {
 	Mounts bool
 	// Owners are the directories whose files' owners are wanted.
 	Owners []string
+	Cgroups bool
 	// Devices are paths of which the block devices are wanted; absolute.
 	Devices []string
 }

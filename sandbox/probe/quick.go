@@ -25,16 +25,14 @@ func Quick(q Question) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.HomeDir = os.Getenv("HOME"); q.SubIDs || !strings.HasPrefix(h.HomeDir, "/") {
+	if h.HomeDir = os.Getenv("HOME"); q.SubIDs || q.Cgroups || !strings.HasPrefix(h.HomeDir, "/") {
 		h.account()
 	}
 	if q.Online {
 		h.Online = online(len(h.CPUs))
 	}
 	h.look(q.Paths)
-	if len(q.Devices) > 0 {
-		h.Devices = FindDevices(q.Devices)
-	}
+	h.lookDevices(q.Devices)
 	for _, dir := range q.Owners {
 		if h.Owners == nil {
 			h.Owners = map[string][]Owner{}
@@ -48,6 +46,9 @@ func Quick(q Question) (*Host, error) {
 		if h.Mounts, err = ReadMounts(); err != nil {
 			return nil, err
 		}
+	}
+	if q.Cgroups {
+		h.Cgroups = ReadCgroups(h.UID)
 	}
 	h.presume()
 	h.recall(uts)

@@ -28,9 +28,7 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 	h.account()
 	h.Online = online(len(h.CPUs))
 	h.look(q.Paths)
-	if len(q.Devices) > 0 {
-		h.Devices = FindDevices(q.Devices)
-	}
+	h.lookDevices(q.Devices)
 	h.findIDs(ctx)
 	if q.Mounts {
 		if h.Mounts, err = ReadMounts(); err != nil {
@@ -44,6 +42,7 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 	}
 	h.placeUpper()
 	h.Cgroups = ReadCgroups(h.UID)
+	h.Cgroups.Drivers = h.CgroupDrivers()
 	h.remember(uts, t.transient)
 	return h, nil
 }
