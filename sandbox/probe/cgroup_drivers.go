@@ -12,7 +12,7 @@ type CgroupDriver struct {
 	// Fact says whether it can be used. A cause without a fix is about a host
 	// that has no use for this driver.
 	Fact
-	// Controllers are those that such a group can have.
+	// Controllers are those that such a group can have, of the useful ones.
 	Controllers []string `json:"controllers,omitempty"`
 }
 
@@ -36,6 +36,11 @@ const (
 
 // UsefulControllers are those of Delegate.
 func UsefulControllers() []string { return strings.Fields(Delegate) }
+
+// useful picks them out of a group's controllers.
+func useful(controllers []string) []string {
+	return slices.DeleteFunc(UsefulControllers(), func(c string) bool { return !slices.Contains(controllers, c) })
+}
 
 // CgroupDrivers are the host's drivers, presumed where they have not been tried.
 func (h *Host) CgroupDrivers() []CgroupDriver {
@@ -85,12 +90,24 @@ func (h *Host) systemdDriver() CgroupDriver {
 		d.Cause = "systemd does not run here"
 	case !c.UserManager:
 		d.Cause, d.Fix = h.noManager()
-	case len(c.Manager.Controllers) == 0 && c.Layout != "v2":
-		d.Cause, d.Fix = c.version1()
 	default:
-		d.OK, d.Controllers = true, c.Manager.Controllers
+		d.give(h, c.Manager.Controllers)
 	}
 	return d
+}
+
+// give makes the driver one of groups with these controllers. Groups without
+// any could be frozen and killed, but hold no limit.
+func (d *CgroupDriver) give(h *Host, controllers []string) {
+	d.Controllers = useful(controllers)
+	switch {
+	case len(d.Controllers) > 0:
+		d.OK = true
+	case h.Cgroups.Layout != "v2":
+		d.Cause, d.Fix = h.Cgroups.version1()
+	default:
+		d.Cause, d.Fix = h.Undelegated(d.Name, UsefulControllers()...)
+	}
 }
 
 func (h *Host) cgroupfsDriver() CgroupDriver {
@@ -101,12 +118,12 @@ func (h *Host) cgroupfsDriver() CgroupDriver {
 		d.Cause, d.Fix = c.Problem, "mount the kernel's own /proc and /sys"
 	case c.Layout == "none":
 		d.Cause, d.Fix = "there are no control groups to be seen", "mount them: sudo mount -t cgroup2 none /sys/fs/cgroup; or use a kernel with CONFIG_CGROUPS=y"
-	case len(c.Controllers) == 0 && c.Layout != "v2":
+	case c.Layout != "v2" && len(useful(c.Controllers)) == 0:
 		d.Cause, d.Fix = c.version1()
 	case c.Dir == "":
 		d.Cause, d.Fix = "the control group of this process, "+c.Own+", is not to be seen below any mount", "mount them where they are expected: sudo mount -t cgroup2 none /sys/fs/cgroup"
 	case c.Delegated:
-		d.OK, d.Controllers = true, c.Controllers
+		d.give(h, c.Controllers)
 	case c.Container != "":
 		d.Cause, d.Fix = c.inContainer()
 	case c.UserManager:

@@ -149,7 +149,7 @@ type Question struct {
 	Online bool     // the number of CPUs that the host has, beside those of the caller
 	Mounts bool
 	// Owners are the directories whose files' owners are wanted.
-	Owners []string
+	Owners  []string
 	Cgroups bool
 	// Devices are paths of which the block devices are wanted; absolute.
 	Devices []string

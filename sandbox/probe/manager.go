@@ -48,7 +48,7 @@ func readManager(uid uint32, mounts []*mountinfo.Info) Manager {
 	}
 	m.Silent = silence(m.RuntimeDir, uid)
 	for _, mount := range mounts {
-		if mount.FSType != "cgroup2" || mount.Root != "/" {
+		if mount.FSType != "cgroup2" || mount.Root != "/" || !m.Systemd {
 			continue
 		}
 		if list, ok := readControllers(mount.Mountpoint + group); ok {
