@@ -162,7 +162,7 @@ func (h *Host) noManager() (cause, fix string) {
 	m := h.Cgroups.Manager
 	own := fmt.Sprintf("/run/user/%d", h.UID)
 	session := fmt.Sprintf("log in by ssh, at a terminal, or with sudo machinectl shell %s@; or let the manager run without a session: "+
-		"sudo loginctl enable-linger %[1]s, and export XDG_RUNTIME_DIR=%s", shellQuote(h.name()), own)
+		"sudo loginctl enable-linger %[1]s, and export XDG_RUNTIME_DIR=%s", ShellQuote(h.name()), own)
 	switch {
 	case h.UID == 0:
 		return "systemd's socket, /run/systemd/private, is not there", "start brig on the host, outside of containers and chroots"
@@ -183,9 +183,9 @@ func (h *Host) name() string {
 	return h.User
 }
 
-// shellQuote writes a word for a shell: as it is where nothing in it is
+// ShellQuote writes a word for a shell: as it is where nothing in it is
 // special.
-func shellQuote(s string) string {
+func ShellQuote(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-") == "" {
 		return s
 	}
