@@ -17,7 +17,7 @@ import (
 	"github.com/brig-sandbox/brig/userns"
 )
 
-var updateScripts = flag.Bool("update-scripts", false, "write testdata/fix/*.sh anew")
+var update = flag.Bool("update", false, "write testdata/fix/*.sh anew")
 
 // lacking is a host on which a user lacks everything that a script can give.
 func lacking(user string) (*probe.Host, fixFacts) {
@@ -84,7 +84,7 @@ func TestFixScript(t *testing.T) {
 	for name, host := range fixCases() {
 		file := filepath.Join("testdata", "fix", name+".sh")
 		got := writeFixScript(host())
-		if *updateScripts {
+		if *update {
 			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 				t.Fatal(err)
 			}
