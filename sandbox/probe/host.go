@@ -61,8 +61,11 @@ type Host struct {
 	// anything is refused for one of them, Try again.
 	Cached bool `json:"cached,omitempty"`
 
-	// Cgroups is how the host divides resources; only Try fills it in.
+	// Cgroups is how the host divides resources; where nothing but a launch asks
+	// it is nil unless groups of version 2 can be made. Scope says whether the
+	// manager it names makes scopes for the caller.
 	Cgroups *Cgroups `json:"cgroups,omitempty"`
+	Scope   Fact     `json:"cgroup_scope,omitzero"`
 
 	// Upper is the directory set aside for what the job changes, where a tmpfs
 	// cannot hold it. Until one is made it is the place where it would be; empty
@@ -74,6 +77,8 @@ type Host struct {
 	Files map[string]File `json:"files"`
 	// Owners tells who owns the files below a directory, where that was asked.
 	Owners map[string][]Owner `json:"owners,omitempty"`
+	// Devices are the disks behind paths, by path.
+	Devices map[string]Device `json:"devices,omitempty"`
 	// Mounts are the host's mount points, only read where a spec needs them.
 	Mounts []Mount `json:"mounts,omitempty"`
 }
@@ -147,4 +152,8 @@ type Question struct {
 	Mounts bool
 	// Owners are the directories whose files' owners are wanted.
 	Owners []string
+	// Devices are the paths behind which disks are looked for.
+	Devices []string
+	// NoCgroups leaves Cgroups out: none is to be made.
+	NoCgroups bool
 }

@@ -46,6 +46,10 @@ func Quick(q Question) (*Host, error) {
 			return nil, err
 		}
 	}
+	h.lookDevices(q.Devices)
+	if !q.NoCgroups {
+		h.Cgroups = quickCgroups(h.UID)
+	}
 	h.presume()
 	h.recall(uts)
 	h.placeUpper()
