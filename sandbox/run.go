@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/probe"
 	"github.com/brig-sandbox/brig/userns"
@@ -34,6 +35,9 @@ func Run(ctx context.Context, spec *Spec) (*Result, error) {
 	}
 	if err != nil {
 		return Failed(err), err
+	}
+	if spec.Started != nil {
+		spec.Started(s)
 	}
 	s.live(ctx)
 	return s.Wait()
@@ -68,6 +72,7 @@ type attempt struct {
 	spec  *Spec
 	host  *probe.Host
 	res   *Resolution
+	group *cgroup.Group // nil where none is made
 	lease *userns.Lease
 	upper *upperDir // nil where the scratch holds all uppers
 	box   *launch.Sandbox
@@ -86,6 +91,9 @@ func Start(ctx context.Context, spec *Spec) (*Sandbox, error) {
 	s, err := begin(ctx, spec)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Started != nil {
+		spec.Started(s)
 	}
 	go s.live(ctx)
 	return s, nil

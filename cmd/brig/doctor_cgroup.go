@@ -37,7 +37,7 @@ func (d *diagnosis) cgroupRows() []row {
 				continue
 			}
 			r.state, r.detail, r.verbose = missing, "not held by the kernel: "+controls(name), nil
-			r.cause, r.fix = h.Undelegated(chosen.Name, name)
+			r.cause, r.fix = h.Undelegated(string(chosen.Name), name)
 			if i > 0 && r.fix == fixOf(rows) {
 				r.fix = "" // said already
 			}
@@ -59,17 +59,14 @@ func fixOf(rows []row) string {
 
 // driverRow tells of one driver. What another one stands in for is not missing.
 func driverRow(driver, chosen probe.CgroupDriver) row {
-	r := row{name: "driver " + string(driver.Name), state: works, detail: "not tried"}
-	if driver.Tried {
-		r.detail = ""
-	}
+	r := row{name: "driver " + string(driver.Name), state: works}
 	switch {
 	case driver.OK && driver.Name == chosen.Name:
 		r.verbose = []string{"controllers: " + strings.Join(driver.Controllers, ", ")}
 	case driver.OK:
 		r.detail = "not needed"
 	case chosen.Name != probe.DriverNone:
-		r.state, r.detail, r.verbose = unused, driver.Cause, nil
+		r.state, r.detail = unused, driver.Cause
 	default:
 		r.state, r.detail, r.cause, r.fix = missing, "", driver.Cause, driver.Fix
 	}
@@ -113,9 +110,9 @@ func describeCgroups(c *probe.Cgroups) string {
 		found += ", in a container (" + c.Container + ")"
 	}
 	switch {
-	case c.UserManager:
-		return found + ", a service manager in " + c.Manager.RuntimeDir
-	case c.Manager.Systemd:
+	case c.Manager != "":
+		return found + ", the " + c.Manager + "'s service manager at " + c.Socket
+	case c.Session.Systemd:
 		return found + ", systemd without a manager of the caller's"
 	}
 	return found + ", no systemd"

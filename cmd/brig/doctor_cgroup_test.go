@@ -18,9 +18,11 @@ func TestDoctorControlGroups(t *testing.T) {
 	login := func(h *probe.Host) {
 		h.Cgroups = &probe.Cgroups{
 			Layout: "v2", Own: "/user.slice/user-1000.slice/session-3.scope", Dir: session, Controllers: []string{"cpu", "memory", "pids"},
-			Existing: []string{"cpuset", "cpu", "io", "memory", "pids"}, UserManager: true,
-			Manager: probe.Manager{Systemd: true, RuntimeDir: "/run/user/1000", Given: true, Controllers: []string{"memory", "cpu", "pids"}},
+			Existing: []string{"cpuset", "cpu", "io", "memory", "pids"},
+			Manager:  "user", ManagerControllers: []string{"memory", "cpu", "pids"}, Socket: "/run/user/1000/systemd/private",
+			Session: probe.Session{Systemd: true, RuntimeDir: "/run/user/1000"},
 		}
+		h.Scope = probe.Fact{Tried: true, OK: true}
 	}
 	controllers := func(state3 ...row) []row {
 		return append([]row{{name: "controller cpu", state: works, verbose: []string{"shares and quotas of CPU time"}}}, state3...)
@@ -34,10 +36,10 @@ func TestDoctorControlGroups(t *testing.T) {
 		want []row
 	}{
 		{"login session", "full", login, append([]row{
-			{name: "driver systemd", state: works, detail: "not tried", verbose: []string{"controllers: cpu, memory, pids"}},
+			{name: "driver systemd", state: works, verbose: []string{"controllers: cpu, memory, pids"}},
 			{name: "driver cgroupfs", state: unused, detail: "the control group of this process, " + session + ", is not the caller's to divide"},
 			{name: "driver in use", state: works, detail: "systemd: the service manager gives each sandbox a scope", verbose: []string{
-				"found: v2, own cgroup " + session + " with cpu, memory, pids, not the caller's to divide, a service manager in /run/user/1000",
+				"found: v2, own cgroup " + session + " with cpu, memory, pids, not the caller's to divide, the user's service manager at /run/user/1000/systemd/private",
 			}},
 		}, controllers(
 			row{name: "controller cpuset", state: missing, detail: "not held by the kernel: binding to CPUs and memory nodes", cause: "systemd does not hand cpuset to users here", fix: perUser},
@@ -45,6 +47,7 @@ func TestDoctorControlGroups(t *testing.T) {
 			memory, pids)...)},
 		{"tried, all handed on", "full", func(h *probe.Host) {
 			login(h)
+			h.Cgroups.Parent, h.Cgroups.Marked = session, true
 			h.Cgroups.Drivers = []probe.CgroupDriver{
 				{Name: probe.DriverSystemd, Fact: probe.Fact{Tried: true, OK: true}, Controllers: probe.UsefulControllers()},
 				{Name: probe.DriverCgroupfs, Fact: probe.Fact{Tried: true, OK: true}, Controllers: probe.UsefulControllers()},
@@ -52,8 +55,8 @@ func TestDoctorControlGroups(t *testing.T) {
 		}, append([]row{
 			{name: "driver systemd", state: works, detail: "not needed"},
 			{name: "driver cgroupfs", state: works, verbose: []string{"controllers: cpu, cpuset, io, memory, pids"}},
-			{name: "driver in use", state: works, detail: "cgroupfs: brig's own control group is the caller's to divide, and no manager has to be asked", verbose: []string{
-				"found: v2, own cgroup " + session + " with cpu, memory, pids, not the caller's to divide, a service manager in /run/user/1000",
+			{name: "driver in use", state: works, detail: "cgroupfs: " + session + " is the caller's to divide, and no manager has to be asked", verbose: []string{
+				"found: v2, own cgroup " + session + " with cpu, memory, pids, not the caller's to divide, the user's service manager at /run/user/1000/systemd/private",
 			}},
 		}, controllers(
 			row{name: "controller cpuset", state: works, verbose: []string{"binding to CPUs and memory nodes"}},
@@ -87,7 +90,7 @@ func TestDoctorSession(t *testing.T) {
 	h := recordedHost(t, "full")
 	h.Cgroups = &probe.Cgroups{
 		Layout: "v2", Own: "/user.slice/user-0.slice/session-1.scope", Dir: "/sys/fs/cgroup/user.slice/user-0.slice/session-1.scope", Controllers: []string{"memory"},
-		Manager: probe.Manager{Systemd: true, RuntimeDir: "/run/user/1000", Silent: probe.NoRuntimeDir},
+		Session: probe.Session{Systemd: true, RuntimeDir: "/run/user/1000", Silent: probe.NoRuntimeDir},
 	}
 	h.Cgroups.Drivers = h.CgroupDrivers()
 	var out bytes.Buffer

@@ -209,7 +209,7 @@ func (s *fixScript) user() string {
 // systemd tells whether the host's systemd is what could help.
 func (s *fixScript) systemd() bool {
 	c := s.host.Cgroups
-	return c != nil && c.Manager.Systemd && c.Layout == "v2" && s.host.UID != 0
+	return c != nil && c.Session.Systemd && c.Layout == "v2" && s.host.UID != 0
 }
 
 func (s *fixScript) delegate() {
@@ -218,9 +218,9 @@ func (s *fixScript) delegate() {
 	}
 	c := s.host.Cgroups
 	missing := slices.DeleteFunc(probe.UsefulControllers(), func(name string) bool {
-		return slices.Contains(c.Manager.Controllers, name) || c.Existing != nil && !slices.Contains(c.Existing, name)
+		return slices.Contains(c.ManagerControllers, name) || c.Existing != nil && !slices.Contains(c.Existing, name)
 	})
-	if len(missing) == 0 || s.facts.dropIn && c.Manager.Silent != "" {
+	if len(missing) == 0 || s.facts.dropIn && c.Session.Silent != "" {
 		return
 	}
 	s.login = true
@@ -230,7 +230,7 @@ func (s *fixScript) delegate() {
 		return
 	}
 	reason := "systemd does not hand all controllers to users: there is no " + strings.Join(missing, ", ")
-	if c.Manager.Silent != "" {
+	if c.Session.Silent != "" {
 		reason = "What systemd hands on cannot be seen without a session; by itself it is cpu, memory and pids at most"
 	}
 	s.part(reason + ". The kernel holds a limit only where its controller is handed on: this drop-in adds those that brig uses.")
@@ -244,7 +244,7 @@ func (s *fixScript) delegate() {
 func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')] }
 
 func (s *fixScript) linger() {
-	if !s.systemd() || s.host.Cgroups.Manager.Silent == "" || s.host.Cgroups.Manager.Silent == probe.NoManagerSocket {
+	if !s.systemd() || s.host.Cgroups.Session.Silent != probe.NoRuntimeDir {
 		return
 	}
 	s.part(fmt.Sprintf("No service manager runs for %s without a session, as after su, sudo -u or in a job of cron. "+

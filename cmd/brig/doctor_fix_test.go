@@ -28,7 +28,7 @@ func lacking(user string) (*probe.Host, fixFacts) {
 		Overlay: probe.Fact{OK: true}, TmpfsXattr: probe.Fact{OK: true}, MountAttr: probe.Fact{OK: true}, Seccomp: probe.Fact{OK: true}, MemfdExec: probe.Fact{OK: true},
 		Cgroups: &probe.Cgroups{
 			Layout: "v2", Own: "/", Dir: "/sys/fs/cgroup", Existing: []string{"cpuset", "cpu", "io", "memory", "pids"},
-			Manager: probe.Manager{Systemd: true, RuntimeDir: "/run/user/1000", Silent: probe.NoRuntimeDir},
+			Session: probe.Session{Systemd: true, RuntimeDir: "/run/user/1000", Silent: probe.NoRuntimeDir},
 		},
 	}
 	return h, fixFacts{
@@ -45,8 +45,8 @@ func fixCases() map[string]func() (*probe.Host, fixFacts) {
 		for _, name := range probe.FactNames() {
 			*h.Fact(name) = probe.Fact{OK: true, Tried: true}
 		}
-		h.Cgroups.UserManager, h.Cgroups.Manager.Silent = true, ""
-		h.Cgroups.Manager.Controllers = probe.UsefulControllers()
+		h.Cgroups.Manager, h.Cgroups.Session.Silent, h.Scope = "user", "", probe.Fact{OK: true, Tried: true}
+		h.Cgroups.ManagerControllers = probe.UsefulControllers()
 		f = fixFacts{userns: userns.Facts{MaxUserNamespaces: 9, UnprivilegedClone: 1, AppArmorRestrict: 0}}
 		return h, f
 	}
@@ -55,18 +55,18 @@ func fixCases() map[string]func() (*probe.Host, fixFacts) {
 		"nothing":    well,
 		"delegation": func() (*probe.Host, fixFacts) {
 			h, f := well()
-			h.Cgroups.Manager.Controllers = []string{"cpu", "memory", "pids"}
+			h.Cgroups.ManagerControllers = []string{"cpu", "memory", "pids"}
 			return h, f
 		},
 		"login": func() (*probe.Host, fixFacts) {
 			h, f := well()
-			h.Cgroups.Manager.Controllers = []string{"cpu", "memory", "pids"}
+			h.Cgroups.ManagerControllers = []string{"cpu", "memory", "pids"}
 			f.dropIn = true
 			return h, f
 		},
 		"kernel": func() (*probe.Host, fixFacts) {
 			h, f := well()
-			h.Cgroups.Layout, h.Cgroups.Controllers, h.Cgroups.Manager.Controllers = "hybrid", nil, nil
+			h.Cgroups.Layout, h.Cgroups.Controllers, h.Cgroups.ManagerControllers = "hybrid", nil, nil
 			h.Overlay = probe.Fact{Cause: "no\x1b[31m overlay\n$(reboot)", Fix: "first\nsecond"}
 			f.grantProblem = errors.New("/etc/subuid:3: nonsense")
 			return h, f

@@ -76,6 +76,8 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Hostname = f.hostname
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
+	spec.CgroupManager = f.cgroups
+	spec.Started = f.watch(cmd.ErrOrStderr())
 	spec.Resolved = f.tell(cmd.ErrOrStderr())
 	if f.plan != "" {
 		child.Discard()

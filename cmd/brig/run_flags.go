@@ -33,6 +33,8 @@ type runFlags struct {
 	meta        string
 	plan        string
 	quiet       bool
+	cgroups     string
+	stats       bool
 	logLevel    string
 	level       int
 	stopAt      int
@@ -111,6 +113,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	key("output-limit", "", "limits.output", "size", "standard output and error together")
 	key("scratch-size", "", "limits.scratch", "size", "space for what is written")
 	with("storage-opt", "", "size=n", "the same, as docker has it", policy.SetStorageOption)
+	fl.StringVar(&f.cgroups, "cgroup-manager", "", "who makes the control group: systemd, cgroupfs or none (default: what is there)")
 	key("network", "", "network.mode", "mode", "none or host")
 	fl.Var(override{f, securityOption, "option", refuseSecurityOption}, "security-opt", "seccomp=unconfined|default|strict, no-new-privileges (always on)")
 	with("cap-add", "", "name", "keep a capability", policy.AddCapability)
@@ -124,6 +127,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.meta, "meta", "", "write the result as isolate's meta file to a file or fd:N")
 	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
 	fl.Lookup("plan").NoOptDefVal = "text"
+	fl.BoolVar(&f.stats, "stats", false, "print a line a second on stderr about what the job uses")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing about limits; the exit code and --result tell")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "how much brig says on stderr: error, warn, info or debug")
 	fl.IntVar(&f.stopAt, "debug-stop-at", 0, "stop before an op of the plan, to test what is left behind")

@@ -42,7 +42,8 @@ func useful(controllers []string) []string {
 	return slices.DeleteFunc(UsefulControllers(), func(c string) bool { return !slices.Contains(controllers, c) })
 }
 
-// CgroupDrivers are the host's drivers, presumed where they have not been tried.
+// CgroupDrivers are the host's drivers: what was found by trying where it was
+// tried (Scope), else presumed.
 func (h *Host) CgroupDrivers() []CgroupDriver {
 	if h.Cgroups == nil {
 		return nil
@@ -53,23 +54,20 @@ func (h *Host) CgroupDrivers() []CgroupDriver {
 	return []CgroupDriver{h.systemdDriver(), h.cgroupfsDriver()}
 }
 
-// ChosenDriver is the driver that serves a sandbox here, and why. A group that
-// is the caller's already needs no manager to be asked; root's groups are all
-// its own, but the manager's to arrange.
+// ChosenDriver is the driver that serves a sandbox here, and why. A part of the
+// tree that is the caller's needs no manager to be asked, and comes first; one
+// that holds other processes, which would have to be moved, is divided only
+// where systemd has marked it, or the caller asks for it.
 func (h *Host) ChosenDriver() (driver CgroupDriver, why string) {
-	order := []DriverName{DriverCgroupfs, DriverSystemd}
-	if h.UID == 0 {
-		order = []DriverName{DriverSystemd, DriverCgroupfs}
+	drivers := h.CgroupDrivers()
+	for _, d := range drivers {
+		if d.Name == DriverCgroupfs && d.OK && (h.Cgroups.Marked || !h.Cgroups.Occupied) {
+			return d, h.Cgroups.Parent + " is the caller's to divide, and no manager has to be asked"
+		}
 	}
-	for _, name := range order {
-		for _, d := range h.CgroupDrivers() {
-			switch {
-			case d.Name != name || !d.OK:
-			case name == DriverSystemd:
-				return d, "the service manager gives each sandbox a scope"
-			default:
-				return d, "brig's own control group is the caller's to divide, and no manager has to be asked"
-			}
+	for _, d := range drivers {
+		if d.Name == DriverSystemd && d.OK {
+			return d, "the service manager gives each sandbox a scope"
 		}
 	}
 	cause, fix := h.noCgroup()
@@ -86,12 +84,17 @@ func (h *Host) systemdDriver() CgroupDriver {
 	c := h.Cgroups
 	d := CgroupDriver{Name: DriverSystemd}
 	switch {
-	case !c.Manager.Systemd && !c.UserManager:
+	case c.Manager != "":
+		if d.Fact = h.Scope; d.OK {
+			d.OK = false
+			d.give(h, c.ManagerControllers)
+		}
+	case !c.Session.Systemd:
 		d.Cause = "systemd does not run here"
-	case !c.UserManager:
-		d.Cause, d.Fix = h.noManager()
+	case c.Layout != "v2":
+		d.Cause, d.Fix = c.version1()
 	default:
-		d.give(h, c.Manager.Controllers)
+		d.Cause, d.Fix = h.noManager()
 	}
 	return d
 }
@@ -106,7 +109,7 @@ func (d *CgroupDriver) give(h *Host, controllers []string) {
 	case h.Cgroups.Layout != "v2":
 		d.Cause, d.Fix = h.Cgroups.version1()
 	default:
-		d.Cause, d.Fix = h.Undelegated(d.Name, UsefulControllers()...)
+		d.Cause, d.Fix = h.Undelegated(string(d.Name), UsefulControllers()...)
 	}
 }
 
@@ -120,16 +123,16 @@ func (h *Host) cgroupfsDriver() CgroupDriver {
 		d.Cause, d.Fix = "there are no control groups to be seen", "mount them: sudo mount -t cgroup2 none /sys/fs/cgroup; or use a kernel with CONFIG_CGROUPS=y"
 	case c.Layout != "v2" && len(useful(c.Controllers)) == 0:
 		d.Cause, d.Fix = c.version1()
+	case c.Parent != "":
+		d.give(h, c.ParentControllers)
 	case c.Dir == "":
 		d.Cause, d.Fix = "the control group of this process, "+c.Own+", is not to be seen below any mount", "mount them where they are expected: sudo mount -t cgroup2 none /sys/fs/cgroup"
-	case c.Delegated:
-		d.give(h, c.Controllers)
 	case c.Container != "":
 		d.Cause, d.Fix = c.inContainer()
-	case c.UserManager:
+	case c.Manager != "":
 		d.Cause = "the control group of this process, " + c.Dir + ", is not the caller's to divide"
 		d.Fix = "none is needed where the driver systemd works; else: systemd-run --user --scope -p Delegate=yes brig run ..."
-	case c.Manager.Systemd:
+	case c.Session.Systemd:
 		d.Cause = "the control group of this process, " + c.Dir + ", is not the caller's to divide"
 		d.Fix = "start brig in a service with Delegate=yes and User=, or mend the driver systemd"
 	default:
@@ -149,7 +152,7 @@ func (h *Host) noCgroup() (cause, fix string) {
 		return "control groups have not been looked at", "see brig doctor"
 	}
 	d := h.cgroupfsDriver()
-	if c.Manager.Systemd && c.Container == "" && d.Fix != "" {
+	if c.Session.Systemd && c.Container == "" && d.Fix != "" {
 		if s := h.systemdDriver(); !s.OK {
 			return s.Cause, s.Fix
 		}
@@ -159,20 +162,23 @@ func (h *Host) noCgroup() (cause, fix string) {
 
 // noManager says why no service manager can be asked, and how to get one.
 func (h *Host) noManager() (cause, fix string) {
-	m := h.Cgroups.Manager
+	m := h.Cgroups.Session
 	own := fmt.Sprintf("/run/user/%d", h.UID)
-	session := fmt.Sprintf("log in by ssh, at a terminal, or with sudo machinectl shell %s@; or let the manager run without a session: "+
-		"sudo loginctl enable-linger %[1]s, and export XDG_RUNTIME_DIR=%s", ShellQuote(h.name()), own)
 	switch {
 	case h.UID == 0:
 		return "systemd's socket, /run/systemd/private, is not there", "start brig on the host, outside of containers and chroots"
-	case m.Silent == ForeignRuntimeDir || m.Silent == NoRuntimeDir && m.RuntimeDir != own:
-		return fmt.Sprintf("XDG_RUNTIME_DIR=%s is not the directory of uid %d: brig was started without a session of its own, as su and sudo -u do it", m.RuntimeDir, h.UID), session
-	case m.Silent == NoRuntimeDir:
-		return fmt.Sprintf("no systemd manager runs for uid %d: there is no %s, as after su, sudo -u, or in a job of cron", h.UID, own), session
+	case m.Silent != NoRuntimeDir:
+		return fmt.Sprintf("the systemd manager of uid %d does not listen in %s", h.UID, m.RuntimeDir),
+			fmt.Sprintf("sudo systemctl restart user@%d.service, or log in again", h.UID)
 	}
-	return fmt.Sprintf("the systemd manager of uid %d does not listen in %s", h.UID, m.RuntimeDir),
-		fmt.Sprintf("sudo systemctl restart user@%d.service, or log in again", h.UID)
+	cause = fmt.Sprintf("no systemd manager runs for uid %d: there is no %s", h.UID, own)
+	if m.Foreign != "" {
+		cause += fmt.Sprintf(", and XDG_RUNTIME_DIR=%s is not this user's, as su and sudo -u leave it", m.Foreign)
+	} else {
+		cause += ", as after su, sudo -u, or in a job of cron"
+	}
+	return cause, fmt.Sprintf("log in by ssh, at a terminal, or with sudo machinectl shell %s@; or let the manager run without a session: "+
+		"sudo loginctl enable-linger %[1]s, and export XDG_RUNTIME_DIR=%s", ShellQuote(h.name()), own)
 }
 
 // name is the user's name, or the uid in its place.
@@ -199,7 +205,7 @@ func (c *Cgroups) version1() (cause, fix string) {
 	switch {
 	case c.Container != "":
 		return cause, "change the host around this container: systemd.unified_cgroup_hierarchy=1 on its kernel's command line"
-	case c.Manager.Systemd:
+	case c.Session.Systemd:
 		return cause, "add systemd.unified_cgroup_hierarchy=1 to the kernel's command line and start the host again: " +
 			"sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1, or in GRUB_CMDLINE_LINUX of /etc/default/grub and sudo update-grub"
 	}
@@ -220,7 +226,7 @@ func (c *Cgroups) inContainer() (cause, fix string) {
 
 // Undelegated says why groups of the driver do not have these controllers, and
 // what to do: the kernel may lack them, or whoever is above keeps them.
-func (h *Host) Undelegated(driver DriverName, missing ...string) (cause, fix string) {
+func (h *Host) Undelegated(driver string, missing ...string) (cause, fix string) {
 	c := h.Cgroups
 	lacking := slices.DeleteFunc(slices.Clone(missing), func(name string) bool {
 		return c == nil || c.Existing == nil || slices.Contains(c.Existing, name)
@@ -231,15 +237,15 @@ func (h *Host) Undelegated(driver DriverName, missing ...string) (cause, fix str
 		return "", ""
 	case c == nil:
 		return "control groups have not been looked at", "see brig doctor"
-	case c.Container != "" && !c.Manager.Systemd:
+	case c.Container != "" && !c.Session.Systemd:
 		return "the container around brig does not have " + list, "have it passed on where the container was started: its parent's cgroup.subtree_control names what it gets"
 	case len(lacking) > 0:
 		return "version 2 of control groups has no " + strings.Join(lacking, ", ") + " here: the kernel is built without, it is switched off, or version 1 has it",
 			"use a kernel with " + strings.Join(kernelOptions(lacking), ", ") + ", without cgroup_disable= on its command line (Raspberry Pi: with cgroup_enable=memory)"
-	case c.Manager.Systemd && h.UID != 0:
+	case c.Session.Systemd && h.UID != 0:
 		return "systemd does not hand " + list + " to users here",
 			"brig doctor --fix-script >fix.sh; read it; sudo sh fix.sh; log in again. It writes " + DelegateDropIn + ": Delegate=" + Delegate
-	case driver == DriverSystemd:
+	case driver == string(DriverSystemd):
 		return "the service manager does not hand on " + list, "systemctl show -p DelegateControllers tells what it hands on; set Delegate=" + Delegate
 	}
 	return "the control group of this process, " + c.Dir + ", does not have " + list,

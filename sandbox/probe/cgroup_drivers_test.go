@@ -11,8 +11,9 @@ func aliceHost(change func(*Host)) *Host {
 	h := &Host{UID: 1000, User: "alice", Cgroups: &Cgroups{
 		Layout: "v2", Own: "/user.slice/user-1000.slice/session-3.scope", Dir: "/sys/fs/cgroup/user.slice/user-1000.slice/session-3.scope",
 		Controllers: []string{"cpu", "memory", "pids"}, Existing: []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids"}, UserManager: true,
-		Manager: Manager{Systemd: true, RuntimeDir: "/run/user/1000", Given: true, Controllers: []string{"cpu", "memory", "pids"}},
-	}}
+		Manager: "user", ManagerControllers: []string{"cpu", "memory", "pids"}, Socket: "/run/user/1000/systemd/private",
+		Session: Session{Systemd: true, RuntimeDir: "/run/user/1000"},
+	}, Scope: Fact{OK: true}}
 	if change != nil {
 		change(h)
 	}
@@ -20,10 +21,18 @@ func aliceHost(change func(*Host)) *Host {
 }
 
 // silent makes it one whose manager does not answer.
-func silent(why Silence, dir string) func(*Host) {
+func silent(why Silence, foreign string) func(*Host) {
 	return func(h *Host) {
-		h.Cgroups.UserManager = false
-		h.Cgroups.Manager.Silent, h.Cgroups.Manager.RuntimeDir = why, dir
+		h.Cgroups.Manager, h.Cgroups.ManagerControllers = "", nil
+		h.Cgroups.Session.Silent, h.Cgroups.Session.Foreign = why, foreign
+	}
+}
+
+// divided makes it one on which a part of the tree is the caller's.
+func divided(marked, occupied bool) func(*Host) {
+	return func(h *Host) {
+		c := h.Cgroups
+		c.Parent, c.ParentControllers, c.Marked, c.Occupied = "/sys/fs/cgroup/own", []string{"memory", "pids"}, marked, occupied
 	}
 }
 
@@ -47,36 +56,31 @@ func TestChosenDriver(t *testing.T) {
 		cause, fix string
 	}{
 		{"session", aliceHost(nil), DriverSystemd, "", ""},
-		{"own service", aliceHost(func(h *Host) { h.Cgroups.Delegated = true }), DriverCgroupfs, "", ""},
-		{"root", aliceHost(func(h *Host) { h.UID, h.Cgroups.Delegated = 0, true }), DriverSystemd, "", ""},
-		{"root without systemd", aliceHost(func(h *Host) {
-			h.UID = 0
-			h.Cgroups.Delegated, h.Cgroups.UserManager, h.Cgroups.Manager = true, false, Manager{}
-		}), DriverCgroupfs, "", ""},
+		{"own service", aliceHost(divided(true, true)), DriverCgroupfs, "", ""},
+		{"own group without systemd", aliceHost(func(h *Host) { silent("", "")(h); divided(false, false)(h) }), DriverCgroupfs, "", ""},
+		{"occupied by others", aliceHost(divided(false, true)), DriverSystemd, "", ""},
+		{"a manager that hangs", aliceHost(func(h *Host) { h.Scope = Fact{Tried: true, Cause: "it hangs", Fix: "wake it"} }), DriverNone, "it hangs", "wake it"},
 		{
-			"su", aliceHost(silent(NoRuntimeDir, "/run/user/1000")), DriverNone,
+			"su", aliceHost(silent(NoRuntimeDir, "")), DriverNone,
 			"no systemd manager runs for uid 1000: there is no /run/user/1000, as after su, sudo -u, or in a job of cron", session,
 		},
 		{
-			"su that keeps the directory", aliceHost(silent(ForeignRuntimeDir, "/run/user/0")), DriverNone,
-			"XDG_RUNTIME_DIR=/run/user/0 is not the directory of uid 1000: brig was started without a session of its own, as su and sudo -u do it", session,
+			"su that keeps the directory", aliceHost(silent(NoRuntimeDir, "/run/user/0")), DriverNone,
+			"no systemd manager runs for uid 1000: there is no /run/user/1000, and XDG_RUNTIME_DIR=/run/user/0 is not this user's, as su and sudo -u leave it", session,
 		},
 		{
-			"a directory that is gone", aliceHost(silent(NoRuntimeDir, "/tmp/x")), DriverNone,
-			"XDG_RUNTIME_DIR=/tmp/x is not the directory of uid 1000: brig was started without a session of its own, as su and sudo -u do it", session,
-		},
-		{
-			"manager gone", aliceHost(silent(NoManagerSocket, "/run/user/1000")), DriverNone,
+			"manager gone", aliceHost(silent(NoManagerSocket, "")), DriverNone,
 			"the systemd manager of uid 1000 does not listen in /run/user/1000", "sudo systemctl restart user@1000.service, or log in again",
 		},
 		{
-			"a name to quote", aliceHost(func(h *Host) { silent(NoRuntimeDir, "/run/user/1000")(h); h.User = "al'ice" }), DriverNone,
+			"a name to quote", aliceHost(func(h *Host) { silent(NoRuntimeDir, "")(h); h.User = "al'ice" }), DriverNone,
 			"no systemd manager runs for uid 1000: there is no /run/user/1000, as after su, sudo -u, or in a job of cron",
 			strings.ReplaceAll(session, "alice", `'al'\''ice'`),
 		},
 		{
 			"hybrid", aliceHost(func(h *Host) {
-				h.Cgroups.Layout, h.Cgroups.Controllers, h.Cgroups.Manager.Controllers = "hybrid", []string{"hugetlb"}, nil
+				silent("", "")(h)
+				h.Cgroups.Layout, h.Cgroups.Controllers = "hybrid", []string{"hugetlb"}
 			}), DriverNone, version1, unified,
 		},
 		{
@@ -101,7 +105,7 @@ func TestChosenDriver(t *testing.T) {
 		},
 		{
 			"another init", aliceHost(func(h *Host) {
-				h.Cgroups.UserManager, h.Cgroups.Manager, h.Cgroups.Dir = false, Manager{}, "/sys/fs/cgroup"
+				h.Cgroups.Manager, h.Cgroups.Session, h.Cgroups.Dir = "", Session{}, "/sys/fs/cgroup"
 			}), DriverNone,
 			"the control group of this process, /sys/fs/cgroup, is not the caller's to divide",
 			"have root make one for you, and start brig in it: sudo mkdir /sys/fs/cgroup/brig && sudo chown 1000 /sys/fs/cgroup/brig " +
@@ -112,7 +116,7 @@ func TestChosenDriver(t *testing.T) {
 			"there are no control groups to be seen", "mount them: sudo mount -t cgroup2 none /sys/fs/cgroup; or use a kernel with CONFIG_CGROUPS=y",
 		},
 		{
-			"nothing is handed to users", aliceHost(func(h *Host) { h.Cgroups.Manager.Controllers = nil }), DriverNone,
+			"nothing is handed to users", aliceHost(func(h *Host) { h.Cgroups.ManagerControllers = nil }), DriverNone,
 			"systemd does not hand cpu, cpuset, io, memory, pids to users here",
 			"brig doctor --fix-script >fix.sh; read it; sudo sh fix.sh; log in again. It writes " + DelegateDropIn + ": Delegate=cpu cpuset io memory pids",
 		},
@@ -159,43 +163,42 @@ func TestUndelegated(t *testing.T) {
 			"systemctl show -p DelegateControllers tells what it hands on; set Delegate=cpu cpuset io memory pids",
 		},
 		{
-			"another init", aliceHost(func(h *Host) { h.Cgroups.Manager, h.Cgroups.Dir = Manager{}, "/sys/fs/cgroup/brig" }), DriverCgroupfs, "cpuset io",
+			"another init", aliceHost(func(h *Host) { h.Cgroups.Session, h.Cgroups.Dir = Session{}, "/sys/fs/cgroup/brig" }), DriverCgroupfs, "cpuset io",
 			"the control group of this process, /sys/fs/cgroup/brig, does not have cpuset, io",
 			"have the groups above pass it on: for each of them, echo '+cpuset +io' | sudo tee DIR/cgroup.subtree_control",
 		},
 		{
-			"container", aliceHost(func(h *Host) { h.Cgroups.Manager, h.Cgroups.Container = Manager{}, "podman" }), DriverCgroupfs, "io",
+			"container", aliceHost(func(h *Host) { h.Cgroups.Session, h.Cgroups.Container = Session{}, "podman" }), DriverCgroupfs, "io",
 			"the container around brig does not have io", "have it passed on where the container was started: its parent's cgroup.subtree_control names what it gets",
 		},
 	} {
-		cause, fix := tt.host.Undelegated(tt.driver, strings.Fields(tt.missing)...)
+		cause, fix := tt.host.Undelegated(string(tt.driver), strings.Fields(tt.missing)...)
 		if cause != tt.cause || fix != tt.fix {
 			t.Errorf("%s:\ncause %q\n want %q\nfix %q\nwant %q", tt.name, cause, tt.cause, fix, tt.fix)
 		}
 	}
 }
 
-// TestSilence looks for a manager that listens, and where nobody can.
-func TestSilence(t *testing.T) {
+// TestSession looks for a manager that listens, and where nobody can.
+func TestSession(t *testing.T) {
 	dir := t.TempDir()
-	uid := uint32(Look(dir).UID)
-	for _, tt := range []struct {
-		dir  string
-		uid  uint32
-		want Silence
-	}{
-		{dir + "/absent", uid, NoRuntimeDir}, {dir, uid, NoManagerSocket}, {dir, uid + 1, ForeignRuntimeDir},
-	} {
-		if got := silence(tt.dir, tt.uid); got != tt.want {
-			t.Errorf("%s for %d: %q, want %q", tt.dir, tt.uid, got, tt.want)
-		}
+	if got := silence(dir + "/absent"); got != NoRuntimeDir {
+		t.Errorf("no directory: %q", got)
+	}
+	if got := silence(dir); got != NoManagerSocket {
+		t.Errorf("no socket: %q", got)
 	}
 	t.Setenv("XDG_RUNTIME_DIR", dir)
-	if m := readManager(4321, nil); !m.Given || m.RuntimeDir != dir || m.Silent != ForeignRuntimeDir {
-		t.Errorf("%+v", m)
+	if s := readSession(4321); s.Foreign != dir || s.RuntimeDir != "/run/user/4321" || s.Silent != NoRuntimeDir {
+		t.Errorf("somebody else's directory: %+v", s)
 	}
-	t.Setenv("XDG_RUNTIME_DIR", "relative")
-	if m := readManager(4321, nil); m.Given || m.RuntimeDir != "/run/user/4321" {
-		t.Errorf("%+v", m)
+	if own := uint32(Look(dir).UID); own != 0 {
+		if s := readSession(own); s.Foreign != "" || s.RuntimeDir != dir || s.Silent != NoManagerSocket {
+			t.Errorf("one's own: %+v", s)
+		}
+	}
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if s := readSession(4321); s.Foreign != "" || s.RuntimeDir != "/run/user/4321" {
+		t.Errorf("none: %+v", s)
 	}
 }

@@ -61,9 +61,11 @@ type Host struct {
 	// anything is refused for one of them, Try again.
 	Cached bool `json:"cached,omitempty"`
 
-	// Cgroups is how the host divides resources; read by Try, and where a spec
-	// needs it.
+	// Cgroups is how the host divides resources; where nothing but a launch asks
+	// it is nil unless groups of version 2 can be made. Scope says whether the
+	// manager it names makes scopes for the caller.
 	Cgroups *Cgroups `json:"cgroups,omitempty"`
+	Scope   Fact     `json:"cgroup_scope,omitzero"`
 
 	// Upper is the directory set aside for what the job changes, where a tmpfs
 	// cannot hold it. Until one is made it is the place where it would be; empty
@@ -149,8 +151,11 @@ type Question struct {
 	Online bool     // the number of CPUs that the host has, beside those of the caller
 	Mounts bool
 	// Owners are the directories whose files' owners are wanted.
-	Owners  []string
-	Cgroups bool
+	Owners []string
 	// Devices are paths of which the block devices are wanted; absolute.
 	Devices []string
+	// NoCgroups leaves Cgroups out: none is to be made.
+	NoCgroups bool
+	// WhyNoCgroup asks for what explains it, where no group can be made.
+	WhyNoCgroup bool
 }

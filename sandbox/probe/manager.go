@@ -1,28 +1,24 @@
 package probe
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
-// Manager is what is known of the service manager that could be asked for a
-// scope: root's is the host's, everybody else's their own.
-type Manager struct {
+// Session is what explains whether a service manager can be asked for a scope:
+// the host's for root, for everybody else their own.
+type Session struct {
 	// Systemd says that systemd is the host's init, see sd_booted(3).
 	Systemd bool `json:"systemd,omitempty"`
-	// RuntimeDir is the directory with the manager's sockets, Given whether
-	// XDG_RUNTIME_DIR names it.
+	// RuntimeDir is the directory with the manager's sockets. Foreign is what
+	// XDG_RUNTIME_DIR names instead, where that is no directory of the caller's,
+	// as after su.
 	RuntimeDir string `json:"runtime_dir,omitempty"`
-	Given      bool   `json:"given,omitempty"`
+	Foreign    string `json:"foreign,omitempty"`
 	// Silent says why no manager answers there; "" where one may.
 	Silent Silence `json:"silent,omitempty"`
-	// Controllers are those of the manager's own group, which it can hand on.
-	Controllers []string `json:"controllers,omitempty"`
 }
 
 // Silence is why a service manager cannot be reached.
@@ -30,49 +26,33 @@ type Silence string
 
 // Why a service manager cannot be reached.
 const (
-	NoRuntimeDir      Silence = "absent"  // there is no such directory
-	ForeignRuntimeDir Silence = "foreign" // it is another user's, as after su
-	NoManagerSocket   Silence = "socket"  // nobody listens in it
+	NoRuntimeDir    Silence = "absent" // there is no such directory
+	NoManagerSocket Silence = "socket" // nobody listens in it
 )
 
-// readManager looks for the caller's manager.
-func readManager(uid uint32, mounts []*mountinfo.Info) Manager {
-	m := Manager{Systemd: Look("/run/systemd/system").Type == Dir}
-	group := fmt.Sprintf("/user.slice/user-%d.slice/user@%[1]d.service", uid)
-	if uid == 0 {
-		m.RuntimeDir, group = "/run", ""
-	} else if m.RuntimeDir = os.Getenv("XDG_RUNTIME_DIR"); strings.HasPrefix(m.RuntimeDir, "/") {
-		m.Given = true
-	} else {
-		m.RuntimeDir = fmt.Sprintf("/run/user/%d", uid)
-	}
-	m.Silent = silence(m.RuntimeDir, uid)
-	for _, mount := range mounts {
-		if mount.FSType != "cgroup2" || mount.Root != "/" || !m.Systemd {
-			continue
-		}
-		if list, ok := readControllers(mount.Mountpoint + group); ok {
-			m.Controllers = list
-			break
+// readSession looks for what would be the caller's manager.
+func readSession(uid uint32) Session {
+	s := Session{Systemd: Look(systemdRuns).Type == Dir, RuntimeDir: "/run"}
+	if uid != 0 {
+		s.RuntimeDir = runtimeDir(uid)
+		if given := os.Getenv("XDG_RUNTIME_DIR"); given != "" && strings.TrimRight(given, "/") != s.RuntimeDir {
+			s.Foreign = given
 		}
 	}
-	return m
+	s.Silent = silence(s.RuntimeDir)
+	return s
 }
 
 // silence says why nobody listens in a directory, as far as it can be seen.
-func silence(dir string, uid uint32) Silence {
-	f := Look(dir)
+func silence(dir string) Silence {
 	var st unix.Stat_t
-	err := unix.Stat(dir+"/systemd/private", &st)
-	switch {
-	case f.Type == Absent:
+	switch err := unix.Stat(dir+"/systemd/private", &st); {
+	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK:
+		return ""
+	case Look(dir).Type == Absent:
 		return NoRuntimeDir
-	case f.Type == Dir && f.UID != uid, errors.Is(err, unix.EACCES):
-		return ForeignRuntimeDir
-	case err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK:
-		return NoManagerSocket
 	}
-	return ""
+	return NoManagerSocket
 }
 
 // readControllers reads which controllers a group has.

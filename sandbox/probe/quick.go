@@ -25,14 +25,13 @@ func Quick(q Question) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.HomeDir = os.Getenv("HOME"); q.SubIDs || q.Cgroups || !strings.HasPrefix(h.HomeDir, "/") {
+	if h.HomeDir = os.Getenv("HOME"); q.SubIDs || !strings.HasPrefix(h.HomeDir, "/") {
 		h.account()
 	}
 	if q.Online {
 		h.Online = online(len(h.CPUs))
 	}
 	h.look(q.Paths)
-	h.lookDevices(q.Devices)
 	for _, dir := range q.Owners {
 		if h.Owners == nil {
 			h.Owners = map[string][]Owner{}
@@ -47,8 +46,13 @@ func Quick(q Question) (*Host, error) {
 			return nil, err
 		}
 	}
-	if q.Cgroups {
-		h.Cgroups = ReadCgroups(h.UID)
+	h.lookDevices(q.Devices)
+	if !q.NoCgroups {
+		h.Cgroups = quickCgroups(h.UID)
+		if q.WhyNoCgroup && (h.Cgroups == nil || h.Cgroups.Parent == "" && h.Cgroups.Manager == "") {
+			h.Cgroups = ReadCgroups(h.UID)
+			h.account()
+		}
 	}
 	h.presume()
 	h.recall(uts)
