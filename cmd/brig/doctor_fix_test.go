@@ -41,13 +41,13 @@ func lacking(user string) (*probe.Host, fixFacts) {
 // fixCases are hosts with what the script for each is called.
 func fixCases() map[string]func() (*probe.Host, fixFacts) {
 	well := func() (*probe.Host, fixFacts) {
-		h, f := lacking("alice")
+		h, _ := lacking("alice")
 		for _, name := range probe.FactNames() {
 			*h.Fact(name) = probe.Fact{OK: true, Tried: true}
 		}
 		h.Cgroups.Manager, h.Cgroups.Session.Silent, h.Scope = "user", "", probe.Fact{OK: true, Tried: true}
 		h.Cgroups.ManagerControllers = probe.UsefulControllers()
-		f = fixFacts{userns: userns.Facts{MaxUserNamespaces: 9, UnprivilegedClone: 1, AppArmorRestrict: 0}}
+		f := fixFacts{userns: userns.Facts{MaxUserNamespaces: 9, UnprivilegedClone: 1, AppArmorRestrict: 0}}
 		return h, f
 	}
 	return map[string]func() (*probe.Host, fixFacts){

@@ -192,7 +192,7 @@ func TestSession(t *testing.T) {
 	if s := readSession(4321); s.Foreign != dir || s.RuntimeDir != "/run/user/4321" || s.Silent != NoRuntimeDir {
 		t.Errorf("somebody else's directory: %+v", s)
 	}
-	if own := uint32(Look(dir).UID); own != 0 {
+	if own := Look(dir).UID; own != 0 {
 		if s := readSession(own); s.Foreign != "" || s.RuntimeDir != dir || s.Silent != NoManagerSocket {
 			t.Errorf("one's own: %+v", s)
 		}
