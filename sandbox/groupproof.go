@@ -34,8 +34,9 @@ func (res *Resolution) heldBy(file string) bool {
 // concludeGroup adds what the kernel counted in the control group.
 func (v *supervisor) concludeGroup() {
 	e, c, l := &v.evidence, &v.counters, &v.s.spec.Policy.Limits
-	// Both: the group's own limit could not be met, and something was killed.
-	if v.s.res.heldBy(cgroup.MemoryMax) && c.OOM > 0 && c.OOMKilled > 0 {
+	// Both: the group's own limit could not be met, and something was killed. A
+	// job that lost a process of many and coped ends as it says itself.
+	if v.s.res.heldBy(cgroup.MemoryMax) && c.OOM > 0 && c.OOMKilled > 0 && (l.OOMGroup || !e.Ended || jobFailed(*e)) {
 		e.Memory = Overrun{Over: true, Limit: int64(l.Memory), Seen: max(c.MemoryPeak, 0), Kernel: true}
 	}
 	if v.s.res.heldBy(cgroup.PIDsMax) && c.PIDsRefused > 0 && l.PIDs != policy.Unlimited {

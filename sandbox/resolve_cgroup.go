@@ -200,7 +200,9 @@ func (r *resolver) holdMemory(n policy.Size) error {
 			"ask for at least "+bytesText(groupMemoryFloor))
 	}
 	r.kernel("memory", bytesText(int64(n)), cgroup.Setting{File: cgroup.MemoryMax, Value: strconv.FormatInt(int64(n), 10)})
-	r.group.job = append(r.group.job, cgroup.Setting{File: cgroup.OOMGroup, Value: "1"})
+	if r.p.Limits.OOMGroup {
+		r.group.job = append(r.group.job, cgroup.Setting{File: cgroup.OOMGroup, Value: "1"})
+	}
 	if r.p.Limits.Swap == 0 && !r.group.noSwapLimit {
 		r.kernel("swap", "0", cgroup.Setting{File: cgroup.SwapMax, Value: "0"})
 	}

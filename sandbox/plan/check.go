@@ -106,9 +106,6 @@ func Check(p *Plan) error {
 	if p.Stdio == Terminal && count[Devpts] == 0 {
 		return fmt.Errorf("%w: a terminal without a devpts", ErrInvalid)
 	}
-	if count[Cgroup] != count[JobCgroup] || count[Cgroup] > 0 && count[CgroupNamespace] > 0 {
-		return fmt.Errorf("%w: a control group is joined by init and by the job, whose cgroup namespace is made there", ErrInvalid)
-	}
 	for _, k := range required {
 		if count[k] != 1 {
 			return fmt.Errorf("%w: %d ops %s, there must be one", ErrInvalid, count[k], k)
@@ -118,6 +115,9 @@ func Check(p *Plan) error {
 		if count[k] > 1 {
 			return fmt.Errorf("%w: %d ops %s, there may be one", ErrInvalid, count[k], k)
 		}
+	}
+	if count[Cgroup] != count[JobCgroup] || count[Cgroup] > 0 && count[CgroupNamespace] > 0 {
+		return fmt.Errorf("%w: a control group is joined by init and by the job, whose cgroup namespace is made there", ErrInvalid)
 	}
 	return nil
 }
