@@ -2,9 +2,12 @@ package cgroup_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,14 +20,9 @@ import (
 	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
-// limits are what most policies ask for.
-var limits = []cgroup.Setting{{File: cgroup.MemoryMax, Value: "67108864"}, {File: cgroup.PIDsMax, Value: "17"}}
-
-// jobLimits are those of the job's leaf.
-var jobLimits = []cgroup.Setting{{File: cgroup.OOMGroup, Value: "1"}, {File: cgroup.PIDsMax, Value: "16"}}
-
-// config is a group of the driver on this host; the test is skipped where the
-// driver has nothing to work with.
+// config is a group of the driver on this host, with what most policies ask for
+// as far as there are the controllers; the test is skipped where the driver has
+// nothing to work with.
 func config(t testing.TB, driver string) *cgroup.Config {
 	t.Helper()
 	h, err := probe.Quick(probe.Question{})
@@ -32,16 +30,58 @@ func config(t testing.TB, driver string) *cgroup.Config {
 		t.Fatal(err)
 	}
 	c := h.Cgroups
+	var cfg *cgroup.Config
+	var controllers []string
 	switch {
 	case driver == cgroup.Systemd && (c == nil || c.Manager == ""):
 		sandboxtest.Lacks(t, "systemd", errors.New(h.Scope.Cause))
 	case driver == cgroup.Cgroupfs && (c == nil || c.Parent == ""):
 		sandboxtest.Lacks(t, "cgroupfs", errors.New("no control group here is the caller's to divide"))
 	case driver == cgroup.Systemd:
-		return &cgroup.Config{Driver: driver, Parent: plan.Slice, Socket: c.Socket, Bus: c.Bus, Limits: limits, Job: jobLimits}
+		cfg = &cgroup.Config{Driver: driver, Parent: plan.Slice, Socket: c.Socket, Bus: c.Bus}
+		controllers = c.ManagerControllers
+	default:
+		cfg = &cgroup.Config{Driver: driver, Parent: c.Parent}
+		controllers = c.ParentControllers
 	}
-	return &cgroup.Config{Driver: driver, Parent: c.Parent, Limits: limits, Job: jobLimits}
+	for _, l := range []struct {
+		to      *[]cgroup.Setting
+		setting cgroup.Setting
+	}{
+		{&cfg.Limits, cgroup.Setting{File: cgroup.MemoryMax, Value: "67108864"}},
+		{&cfg.Limits, cgroup.Setting{File: cgroup.PIDsMax, Value: "17"}},
+		{&cfg.Job, cgroup.Setting{File: cgroup.OOMGroup, Value: "1"}},
+		{&cfg.Job, cgroup.Setting{File: cgroup.PIDsMax, Value: "16"}},
+	} {
+		if slices.Contains(controllers, l.setting.Controller()) {
+			*l.to = append(*l.to, l.setting)
+		}
+	}
+	return cfg
 }
+
+// sleeper starts what stands for init: in its leaf, where the driver has one by
+// now. It runs a job once it is told where.
+func sleeper(t testing.TB, g *cgroup.Group) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", `read dir && sh -c 'echo 0 >"$0/cgroup.procs" && while :; do :; done' "$dir"; exec sleep 1000`)
+	if leaf := g.InitLeaf(); leaf >= 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: leaf}
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close() })
+	stdin[cmd] = in
+	return cmd
+}
+
+// stdin tells sleepers where to run a job.
+var stdin = map[*exec.Cmd]io.Writer{}
 
 // enter makes a group with a process in it, as a launch does.
 func enter(t testing.TB, cfg *cgroup.Config) (*cgroup.Group, *exec.Cmd) {
@@ -50,13 +90,7 @@ func enter(t testing.TB, cfg *cgroup.Config) (*cgroup.Group, *exec.Cmd) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sleep", "1000")
-	if leaf := g.InitLeaf(); leaf >= 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: leaf}
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd := sleeper(t, g)
 	if err := g.Join(t.Context(), cmd.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
@@ -104,44 +138,48 @@ func read(t testing.TB, name string) string {
 func TestGroup(t *testing.T) {
 	for _, driver := range []string{cgroup.Cgroupfs, cgroup.Systemd} {
 		t.Run(driver, func(t *testing.T) {
-			g, cmd := enter(t, config(t, driver))
+			cfg := config(t, driver)
+			g, cmd := enter(t, cfg)
 			leaf := where(t, cmd.Process.Pid)
 			dir := filepath.Dir(leaf)
 			if filepath.Base(leaf) != "init" {
 				t.Errorf("init is in %s", leaf)
 			}
-			for _, s := range []struct{ file, want string }{
-				{"memory.max", "67108864"}, {"pids.max", "17"}, {"job/memory.oom.group", "1"}, {"job/pids.max", "16"},
-			} {
-				if got := read(t, filepath.Join(dir, s.file)); got != s.want {
-					t.Errorf("%s: %s, want %s", s.file, got, s.want)
+			for _, s := range append(slices.Clone(cfg.Limits), cfg.Job...) {
+				file, onJob := filepath.Join(dir, s.File), slices.Contains(cfg.Job, s)
+				if onJob {
+					file = filepath.Join(dir, "job", s.File)
+				}
+				if got := read(t, file); got != s.Value || g.ReadBack(s.File, onJob) != s.Value {
+					t.Errorf("%s: %s, read back %q, want %s", file, got, g.ReadBack(s.File, onJob), s.Value)
 				}
 			}
-			if got := g.ReadBack(cgroup.PIDsMax, true); got != "16" {
-				t.Errorf("read back %q", got)
+			fmt.Fprintln(stdin[cmd], filepath.Join(dir, "job"))
+			used := func() time.Duration {
+				c, err := g.Read()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.OOM > 0 || c.OOMKilled > 0 || c.PIDsRefused > 0 {
+					t.Errorf("counted %+v", c)
+				}
+				return c.User + c.System
 			}
-			job := exec.Command("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000")
-			_, fd := g.JobLeaf()
-			job.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
-			if err := job.Start(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(300 * time.Millisecond)
-			c, err := g.Read()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.User+c.System <= 0 || c.Memory <= 0 || c.PIDs < 1 || c.PIDs > 2 || c.OOM != 0 || c.OOMKilled != 0 || c.PIDsRefused != 0 {
-				t.Errorf("counted %+v", c)
+			for begin := time.Now(); used() < 50*time.Millisecond && time.Since(begin) < 20*time.Second; {
+				time.Sleep(10 * time.Millisecond)
 			}
 			if err := g.Freeze(true); err != nil {
 				t.Error(err)
 			}
-			if err := g.Kill(); err != nil {
-				t.Error(err)
+			for begin := time.Now(); !strings.Contains(read(t, dir+"/job/cgroup.events"), "frozen 1") && time.Since(begin) < 20*time.Second; {
+				time.Sleep(10 * time.Millisecond)
 			}
-			_ = job.Wait() // a frozen process can be killed
-			leave(t, g, cmd)
+			before := used()
+			time.Sleep(200 * time.Millisecond)
+			if after := used(); before < 50*time.Millisecond || after != before {
+				t.Errorf("frozen after %v, and then %v", before, after)
+			}
+			leave(t, g, cmd) // what is frozen can be killed
 			if c, err := g.Read(); !errors.Is(err, cgroup.ErrGone) || c.Memory != cgroup.Unknown {
 				t.Errorf("a closed group: %v, %+v", err, c)
 			}
@@ -218,13 +256,7 @@ func BenchmarkGroup(b *testing.B) {
 					b.Fatal(err)
 				}
 				join += time.Since(start)
-				cmd := exec.Command("sleep", "1000")
-				if leaf := g.InitLeaf(); leaf >= 0 {
-					cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: leaf}
-				}
-				if err := cmd.Start(); err != nil {
-					b.Fatal(err)
-				}
+				cmd := sleeper(b, g)
 				start = time.Now()
 				if err := g.Join(b.Context(), cmd.Process.Pid); err != nil {
 					b.Fatal(err)
