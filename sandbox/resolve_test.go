@@ -107,11 +107,11 @@ func TestResolveRefuses(t *testing.T) {
 		{"kernel only", "strict", func(w *world) { w.p.Enforcement.Limits = policy.KernelOnly }, sandbox.CodeLimit, `limit cpu_time = 30s: the kernel does not hold it here, and enforcement.limits is "kernel"` + "\n" + `  fix: set enforcement.limits = "kernel-or-supervised" to let brig's supervisor hold it`},
 		{"CPU weight", "strict", func(w *world) { w.host.Cgroups, w.p.Limits.CPUWeight = nil, 50 }, sandbox.CodeLimit, "limit cpu_weight = 50 cannot be held here: " + noGroup + orBestEffort},
 		{"memory nodes", "strict", func(w *world) { w.host.Cgroups, w.p.Limits.CPUSetMems = nil, "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: " + noGroup + orBestEffort},
-		{"memory nodes without the controller", "strict", func(w *world) { w.p.Limits.CPUSetMems = "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: the controller cpuset is not delegated to the caller\n  fix: let an administrator read and run what brig doctor --fix-script prints" + orBestEffort},
+		{"memory nodes without the controller", "strict", func(w *world) { w.p.Limits.CPUSetMems = "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: the controller cpuset is not delegated to the caller\n  fix: let an administrator read and run what brig doctor --fix-script prints, which writes " + probe.DelegateDropIn + orBestEffort},
 		{"I/O", "strict", func(w *world) {
 			w.host.Cgroups, w.p.Limits.IO = nil, []policy.IOLimit{{Device: "/", ReadBPS: 1000, WriteIOPS: 5}}
 		}, sandbox.CodeLimit, "limit io = / rbps=1000 wiops=5 cannot be held here: " + noGroup + orBestEffort},
-		{"I/O without the controller", "strict", func(w *world) { w.p.Limits.IO = []policy.IOLimit{{Device: "/", WriteBPS: 1}} }, sandbox.CodeLimit, "limit io = / wbps=1 cannot be held here: the controller io is not delegated to the caller\n  fix: let an administrator read and run what brig doctor --fix-script prints" + orBestEffort},
+		{"I/O without the controller", "strict", func(w *world) { w.p.Limits.IO = []policy.IOLimit{{Device: "/", WriteBPS: 1}} }, sandbox.CodeLimit, "limit io = / wbps=1 cannot be held here: the controller io is not delegated to the caller\n  fix: let an administrator read and run what brig doctor --fix-script prints, which writes " + probe.DelegateDropIn + orBestEffort},
 		{"I/O on no disk", "strict", func(w *world) {
 			w.host.Cgroups.ManagerControllers = []string{"io"}
 			w.host.Devices = map[string]probe.Device{"/": {Problem: "it is btrfs", Fix: "name the disk"}}
