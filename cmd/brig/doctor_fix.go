@@ -54,6 +54,7 @@ type fixScript struct {
 	rest   []string
 	mended map[probe.FactName]bool
 	login  bool // the user has to log in again
+	linger bool // a manager is started
 }
 
 // writeFixScript makes the script: POSIX sh, for an administrator to read and
@@ -65,7 +66,7 @@ func writeFixScript(h *probe.Host, facts fixFacts) string {
 	s.tools()
 	s.subids()
 	s.delegate()
-	s.linger()
+	s.manager()
 	s.others()
 	return s.text()
 }
@@ -243,10 +244,11 @@ func (s *fixScript) delegate() {
 // dirOf is the directory of an absolute path.
 func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')] }
 
-func (s *fixScript) linger() {
+func (s *fixScript) manager() {
 	if !s.systemd() || s.host.Cgroups.Session.Silent != probe.NoRuntimeDir {
 		return
 	}
+	s.linger = true
 	s.part(fmt.Sprintf("No service manager runs for %s without a session, as after su, sudo -u or in a job of cron. "+
 		"This keeps it running from the start of the host on. Not needed where brig is only used after a login.", s.user()))
 	s.run("loginctl enable-linger -- "+probe.ShellQuote(s.owner()),
@@ -268,7 +270,7 @@ func (s *fixScript) others() {
 	if s.facts.grantProblem != nil && !s.mended[probe.IDMaps] {
 		add("subordinate ids", s.facts.grantProblem.Error(), "")
 	}
-	if d, _ := s.host.ChosenDriver(); d.Name == probe.DriverNone && !s.login && s.host.Cgroups != nil {
+	if d, _ := s.host.ChosenDriver(); d.Name == probe.DriverNone && !s.login && !s.linger && s.host.Cgroups != nil {
 		add("control groups", d.Cause, d.Fix)
 	}
 }

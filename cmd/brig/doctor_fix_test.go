@@ -64,6 +64,12 @@ func fixCases() map[string]func() (*probe.Host, fixFacts) {
 			f.dropIn = true
 			return h, f
 		},
+		"session": func() (*probe.Host, fixFacts) {
+			h, f := well()
+			h.Cgroups.Manager, h.Cgroups.ManagerControllers, h.Cgroups.Session.Silent = "", nil, probe.NoRuntimeDir
+			f.dropIn = true
+			return h, f
+		},
 		"kernel": func() (*probe.Host, fixFacts) {
 			h, f := well()
 			h.Cgroups.Layout, h.Cgroups.Controllers, h.Cgroups.ManagerControllers = "hybrid", nil, nil
