@@ -47,7 +47,7 @@ func (r *resolver) resolveCgroup() error {
 		return r.mustHave(want)
 	}
 	g.noSwapLimit = c.NoSwapLimit
-	own := c.Parent != "" && (want == cgroup.Cgroupfs || c.Marked || !c.Occupied)
+	own := c.Parent != "" && (want == cgroup.Cgroupfs || c.Certain)
 	switch {
 	case want != cgroup.Systemd && own:
 		g.driver, g.parent, g.controllers = cgroup.Cgroupfs, c.Parent, c.ParentControllers

@@ -101,6 +101,7 @@ func TestResolveFallsBackPerLimit(t *testing.T) {
 func TestResolveManager(t *testing.T) {
 	own := func(h *probe.Host) {
 		h.Cgroups.Parent, h.Cgroups.ParentControllers = "/sys/fs/cgroup/mine", []string{"memory", "pids"}
+		h.Cgroups.Certain = true
 	}
 	for _, tt := range []struct {
 		name, manager string
@@ -111,9 +112,8 @@ func TestResolveManager(t *testing.T) {
 		{"own tree", "", own, "cgroupfs"},
 		{"own tree, but systemd by name", "systemd", own, "systemd"},
 		{"own tree by name", "cgroupfs", own, "cgroupfs"},
-		{"occupied", "", func(h *probe.Host) { own(h); h.Cgroups.Occupied = true }, "systemd"},
-		{"occupied and delegated", "", func(h *probe.Host) { own(h); h.Cgroups.Occupied, h.Cgroups.Marked = true, true }, "cgroupfs"},
-		{"occupied, by name", "cgroupfs", func(h *probe.Host) { own(h); h.Cgroups.Occupied = true }, "cgroupfs"},
+		{"perhaps another's tree", "", func(h *probe.Host) { own(h); h.Cgroups.Certain = false }, "systemd"},
+		{"perhaps another's tree, by name", "cgroupfs", func(h *probe.Host) { own(h); h.Cgroups.Certain = false }, "cgroupfs"},
 		{"a manager that makes no scopes", "", func(h *probe.Host) { h.Scope = probe.Fact{Cause: "it hangs", Fix: "wake it"} }, ""},
 		{"none", "none", own, ""},
 		{"version 1", "", func(h *probe.Host) { h.Cgroups.Layout = "hybrid" }, ""},

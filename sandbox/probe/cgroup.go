@@ -31,8 +31,9 @@ type Cgroups struct {
 	// asking anybody, with the ParentControllers; empty where there is none.
 	Parent            string   `json:"parent,omitempty"`
 	ParentControllers []string `json:"parent_controllers,omitempty"`
-	// Marked says that systemd has marked Parent as delegated.
-	Marked bool `json:"marked,omitempty"`
+	// Certain says that nobody else divides Parent: systemd has marked it as
+	// delegated, or does not run and nothing would have to be moved.
+	Certain bool `json:"certain,omitempty"`
 	// Occupied says that Parent holds processes, the caller's among them, which
 	// must be moved into a leaf of it before it can be divided.
 	Occupied bool `json:"occupied,omitempty"`

@@ -16,10 +16,13 @@ const systemdRuns = "/run/systemd/system"
 // findParent looks upwards from the caller's group for one that is the caller's
 // to divide.
 //
-// Where systemd runs that is only one it has marked as delegated, for in all
-// others it alone makes groups, whoever owns the files: see
-// systemd.io/CGROUP_DELEGATION. The unit above the caller is never passed, since
+// Where systemd runs that is for certain only one it has marked as delegated, for
+// in all others it alone makes groups, whoever owns the files: see
+// systemd.io/CGROUP_DELEGATION. The unit around the caller is never passed, since
 // what is marked further up is delegated to another manager, such as the user's.
+// A unit without a mark is found as well, for a caller who knows better: the
+// user's manager of some versions marks nothing.
+//
 // Elsewhere it is the topmost one that the caller may write.
 func (c *Cgroups) findParent() {
 	systemd := Look(systemdRuns).Type == Dir
@@ -28,20 +31,22 @@ func (c *Cgroups) findParent() {
 		if !strings.HasPrefix(own, "/") || strings.HasPrefix(own, "/..") || !mayDivide(dir) {
 			break
 		}
-		if !systemd || isMarked(dir) {
-			c.Parent, c.Marked = dir, systemd
+		c.Certain = !systemd || isMarked(dir)
+		if !systemd || c.Certain || isUnit(path.Base(own)) {
+			c.Parent = dir
 		}
-		if own == "/" || systemd && (c.Parent != "" || isUnit(path.Base(own))) {
+		if own == "/" || systemd && c.Parent != "" {
 			break
 		}
 	}
 	if c.Parent == "" {
+		c.Certain = false
 		return
 	}
 	var buf [4096]byte
 	text, err := readSmall(c.Parent+"/cgroup.controllers", buf[:])
 	if err != nil {
-		c.Parent = ""
+		c.Parent, c.Certain = "", false
 		return
 	}
 	c.ParentControllers = strings.Fields(text)
@@ -57,8 +62,30 @@ func (c *Cgroups) findParent() {
 	procs, err := readSmall(c.Parent+"/cgroup.procs", buf[:])
 	c.Occupied = err != nil || procs != ""
 	if c.Occupied && c.Parent != path.Join(cgroupMount, c.Own) {
-		c.Parent = "" // what is there is somebody else's
+		c.Parent, c.Certain = "", false // what is there is somebody else's
 	}
+	if c.Occupied && !systemd {
+		c.Certain = false
+	}
+}
+
+// DividesOwnGroup tells whether the caller makes groups without asking anybody,
+// so that init is cloned into one. It takes some microseconds, and one where no
+// group of version 2 can be made.
+func DividesOwnGroup() bool {
+	if !isCgroup2() {
+		return false
+	}
+	var buf [4096]byte
+	text, err := readSmall("/proc/self/cgroup", buf[:])
+	if err != nil {
+		return false
+	}
+	c := &Cgroups{}
+	if c.Layout, c.Own = cgroupLayout(text); c.Own != "" {
+		c.findParent()
+	}
+	return c.Certain
 }
 
 // isMarked looks for systemd's mark, see systemd.resource-control(5) on Delegate.
