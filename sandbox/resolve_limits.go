@@ -41,7 +41,7 @@ const mechanismPoll = "poll"
 
 // resolveLimits picks the mechanism for each limit, or says what is missing.
 func (r *resolver) resolveLimits() error {
-	for _, step := range []func() error{r.limitTime, r.limitCPUs, r.limitMemory, r.limitRlimits, r.limitGroupOnly} {
+	for _, step := range []func() error{r.limitTime, r.limitCPUs, r.limitMemory, r.limitRlimits, r.checkNodes, r.limitGroupOnly} {
 		if err := step(); err != nil {
 			return err
 		}

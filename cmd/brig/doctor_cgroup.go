@@ -63,6 +63,8 @@ func driverRow(driver, chosen probe.CgroupDriver) row {
 	switch {
 	case driver.OK && driver.Name == chosen.Name:
 		r.verbose = []string{"controllers: " + strings.Join(driver.Controllers, ", ")}
+	case driver.OK && chosen.Name == probe.DriverNone:
+		r.detail, r.cause, r.fix = "only where it is asked for", chosen.Cause, chosen.Fix
 	case driver.OK:
 		r.detail = "not needed"
 	case chosen.Name != probe.DriverNone:

@@ -47,7 +47,7 @@ func TestDoctorControlGroups(t *testing.T) {
 			memory, pids)...)},
 		{"tried, all handed on", "full", func(h *probe.Host) {
 			login(h)
-			h.Cgroups.Parent, h.Cgroups.Marked = session, true
+			h.Cgroups.Parent, h.Cgroups.Certain = session, true
 			h.Cgroups.Drivers = []probe.CgroupDriver{
 				{Name: probe.DriverSystemd, Fact: probe.Fact{Tried: true, OK: true}, Controllers: probe.UsefulControllers()},
 				{Name: probe.DriverCgroupfs, Fact: probe.Fact{Tried: true, OK: true}, Controllers: probe.UsefulControllers()},

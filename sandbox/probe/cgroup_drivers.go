@@ -55,13 +55,12 @@ func (h *Host) CgroupDrivers() []CgroupDriver {
 }
 
 // ChosenDriver is the driver that serves a sandbox here, and why. A part of the
-// tree that is the caller's needs no manager to be asked, and comes first; one
-// that holds other processes, which would have to be moved, is divided only
-// where systemd has marked it, or the caller asks for it.
+// tree that is the caller's for certain needs no manager to be asked, and comes
+// first; any other is divided only where the caller asks for it.
 func (h *Host) ChosenDriver() (driver CgroupDriver, why string) {
 	drivers := h.CgroupDrivers()
 	for _, d := range drivers {
-		if d.Name == DriverCgroupfs && d.OK && (h.Cgroups.Marked || !h.Cgroups.Occupied) {
+		if d.Name == DriverCgroupfs && d.OK && h.Cgroups.Certain {
 			return d, h.Cgroups.Parent + " is the caller's to divide, and no manager has to be asked"
 		}
 	}
@@ -152,6 +151,10 @@ func (h *Host) noCgroup() (cause, fix string) {
 		return "control groups have not been looked at", "see brig doctor"
 	}
 	d := h.cgroupfsDriver()
+	if d.OK {
+		d.Cause = "the control group " + c.Parent + " may be divided by the caller, but may be another's to divide as well: it holds processes, or systemd has not marked it as delegated"
+		d.Fix = "where nobody else makes groups in it, use --cgroup-manager cgroupfs"
+	}
 	if c.Session.Systemd && c.Container == "" && d.Fix != "" {
 		if s := h.systemdDriver(); !s.OK {
 			return s.Cause, s.Fix

@@ -29,10 +29,10 @@ func silent(why Silence, foreign string) func(*Host) {
 }
 
 // divided makes it one on which a part of the tree is the caller's.
-func divided(marked, occupied bool) func(*Host) {
+func divided(certain bool) func(*Host) {
 	return func(h *Host) {
 		c := h.Cgroups
-		c.Parent, c.ParentControllers, c.Marked, c.Occupied = "/sys/fs/cgroup/own", []string{"memory", "pids"}, marked, occupied
+		c.Parent, c.ParentControllers, c.Certain = "/sys/fs/cgroup/own", []string{"memory", "pids"}, certain
 	}
 }
 
@@ -56,9 +56,14 @@ func TestChosenDriver(t *testing.T) {
 		cause, fix string
 	}{
 		{"session", aliceHost(nil), DriverSystemd, "", ""},
-		{"own service", aliceHost(divided(true, true)), DriverCgroupfs, "", ""},
-		{"own group without systemd", aliceHost(func(h *Host) { silent("", "")(h); divided(false, false)(h) }), DriverCgroupfs, "", ""},
-		{"occupied by others", aliceHost(divided(false, true)), DriverSystemd, "", ""},
+		{"own service", aliceHost(divided(true)), DriverCgroupfs, "", ""},
+		{"own group without systemd", aliceHost(func(h *Host) { silent("", "")(h); divided(true)(h) }), DriverCgroupfs, "", ""},
+		{"occupied by others", aliceHost(divided(false)), DriverSystemd, "", ""},
+		{
+			"uncertain, and nothing else", aliceHost(func(h *Host) { silent("", "")(h); divided(false)(h); h.Cgroups.Session.Systemd = false }), DriverNone,
+			"the control group /sys/fs/cgroup/own may be divided by the caller, but may be another's to divide as well: it holds processes, or systemd has not marked it as delegated",
+			"where nobody else makes groups in it, use --cgroup-manager cgroupfs",
+		},
 		{"a manager that hangs", aliceHost(func(h *Host) { h.Scope = Fact{Tried: true, Cause: "it hangs", Fix: "wake it"} }), DriverNone, "it hangs", "wake it"},
 		{
 			"su", aliceHost(silent(NoRuntimeDir, "")), DriverNone,

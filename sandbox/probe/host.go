@@ -23,6 +23,8 @@ type Host struct {
 	// CPUs are those the caller may use, Online how many the host has.
 	CPUs   []int `json:"cpus"`
 	Online int   `json:"online"`
+	// Nodes are the host's memory nodes, only looked up where a spec needs them.
+	Nodes []int `json:"nodes,omitempty"`
 	// Rotation spreads jobs over CPUs where each is bound to some; any number
 	// from 0.
 	Rotation int `json:"rotation"`
@@ -150,6 +152,7 @@ type Question struct {
 	SubIDs bool     // SubIDs, Tools and User
 	Online bool     // the number of CPUs that the host has, beside those of the caller
 	Mounts bool
+	Nodes  bool
 	// Owners are the directories whose files' owners are wanted.
 	Owners []string
 	// Devices are paths of which the block devices are wanted; absolute.

@@ -47,6 +47,9 @@ func Quick(q Question) (*Host, error) {
 		}
 	}
 	h.lookDevices(q.Devices)
+	if q.Nodes {
+		h.Nodes = memoryNodes()
+	}
 	if !q.NoCgroups {
 		h.Cgroups = quickCgroups(h.UID)
 		if q.WhyNoCgroup && (h.Cgroups == nil || h.Cgroups.Parent == "" && h.Cgroups.Manager == "") {

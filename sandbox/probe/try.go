@@ -36,6 +36,9 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 		}
 	}
 	h.lookDevices(q.Devices)
+	if q.Nodes {
+		h.Nodes = memoryNodes()
+	}
 	if h.Cgroups = ReadCgroups(h.UID); q.NoCgroups {
 		h.Cgroups.Manager = ""
 	}
