@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/brig-sandbox/brig/policy"
@@ -108,6 +110,11 @@ func (v *supervisor) groupReceipt(rc *Receipt, r *Result) bool {
 	case cgroup.MemoryHigh, cgroup.MemoryLow, cgroup.CPUWeight, cgroup.CPUSet, cgroup.CPUSetMems, cgroup.IOMax:
 	default:
 		return false
+	}
+	for _, b := range v.bounds {
+		if b.File == rc.Mechanism {
+			rc.Holes = append(slices.Clone(rc.Holes), fmt.Sprintf("the enclosing group %s allows only %s, to all that is in it", SafeText(b.Group), SafeText(b.Value)))
+		}
 	}
 	rc.ReadBack = g.ReadBack(rc.Mechanism, rc.Mechanism == cgroup.PIDsMax)
 	if device, _, ok := strings.Cut(rc.Written, " "); ok && rc.Mechanism == cgroup.IOMax {

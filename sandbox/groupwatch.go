@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -77,4 +79,17 @@ func (w *groupWatch) peaks() (memory, pids Amount) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.memoryPeak, w.pidsPeak
+}
+
+// freeze stops the job, or lets it go on.
+func (v *supervisor) freeze(frozen bool) error {
+	if v.s.group == nil {
+		return newError(CodeCgroup, "the job cannot be frozen: it has no control group", "see brig doctor")
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.job == nil {
+		return fmt.Errorf("the job is not running: %w", os.ErrProcessDone)
+	}
+	return v.s.group.Freeze(frozen)
 }

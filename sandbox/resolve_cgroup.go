@@ -116,7 +116,7 @@ func (r *resolver) limitGroupOnly() error {
 		set         bool
 		to          cgroup.Setting
 	}{
-		{"cpu_weight", size(policy.Size(l.CPUWeight)), l.CPUWeight != 100 && l.CPUWeight > 0, cgroup.Setting{File: cgroup.CPUWeight, Value: size(policy.Size(l.CPUWeight))}},
+		{"cpu_weight", size(policy.Size(l.CPUWeight)), l.CPUWeight > 0 && (l.CPUWeight != 100 || r.controlled("cpu")), cgroup.Setting{File: cgroup.CPUWeight, Value: size(policy.Size(l.CPUWeight))}},
 		{"cpuset_mems", l.CPUSetMems, l.CPUSetMems != "", cgroup.Setting{File: cgroup.CPUSetMems, Value: l.CPUSetMems}},
 		{"memory_low", bytesText(int64(l.MemoryLow)), l.MemoryLow > 0, cgroup.Setting{File: cgroup.MemoryLow, Value: size(l.MemoryLow)}},
 		{"memory_high", bytesText(int64(l.MemoryHigh)), l.MemoryHigh > 0, cgroup.Setting{File: cgroup.MemoryHigh, Value: size(l.MemoryHigh)}},

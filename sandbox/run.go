@@ -249,6 +249,12 @@ func (s *Sandbox) Kill() { s.current().cancel(0) }
 // after its end, it is an error that wraps os.ErrProcessDone.
 func (s *Sandbox) Signal(sig unix.Signal) error { return s.current().signal(sig) }
 
+// Freeze stops all processes of the job where they stand, or with false lets
+// them go on. Time limits run on. It needs a control group, and is an error
+// without one; before the job runs, and after its end, it is an error that wraps
+// os.ErrProcessDone. See cgroup.freeze in the kernel's cgroup-v2.rst.
+func (s *Sandbox) Freeze(frozen bool) error { return s.current().freeze(frozen) }
+
 func (s *Sandbox) current() *supervisor {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,6 +38,7 @@ type supervisor struct {
 	// counters are the group's, read once, before its processes are ended.
 	counters  cgroup.Counters
 	countOnce sync.Once
+	bounds    []cgroup.Bound // limits of enclosing groups that are below the group's own
 	upper     *upperWatch
 	ready     map[string]*os.File
 	end       *launch.End
@@ -288,6 +289,9 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 		v.group.stop()
 	}
 	v.count()
+	if s.group != nil {
+		v.bounds = s.group.Above(cgroup.MemoryMax, cgroup.CPUMax, cgroup.PIDsMax)
+	}
 	proof := v.proof()
 	var total launch.Usage
 	var cerr, ioerr error

@@ -49,6 +49,7 @@ type Group struct {
 	cfg    *Config
 	name   string
 	driver driver
+	path   string // as /proc/PID/cgroup names it; set by Join
 
 	// Descriptors of directories; -1 until they are made.
 	dir, init, job int
@@ -130,6 +131,7 @@ func (g *Group) Join(ctx context.Context, pid int) error {
 			return failed(errors.New("it is in "+where), "run it again, and find out who moves processes", "moving init into its control group")
 		}
 	}
+	g.path = strings.TrimSuffix(where, "/"+initLeaf)
 	return g.finishLeaves()
 }
 

@@ -74,7 +74,10 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 		l.call(unix.SYS_MOUNT, n(0), l.str("/"), n(0), n(unix.MS_REC|unix.MS_PRIVATE), n(0))
 	case plan.Open:
 		return l.open(op)
-	case plan.SetIDs, plan.InitIDs, plan.JobIDs:
+	case plan.InitIDs:
+		l.spareInit()
+		l.setIDs(op)
+	case plan.SetIDs, plan.JobIDs:
 		l.setIDs(op)
 	case plan.Scratch:
 		l.scratchMount(op)
@@ -274,6 +277,18 @@ func (l *lowering) writeFile(dir arg, path, text string, ok []unix.Errno) {
 // descriptor its mount gave, so that no path of the job's world is followed.
 func (l *lowering) writeProc(path, text string, ok []unix.Errno) {
 	l.writeFile(l.proc.val(), path, text, ok)
+}
+
+// spareInit lets the kernel choose any process of the job before init when the
+// memory of their control group ends. It comes before init's ids change, since
+// afterwards init cannot write its own files in /proc. Where brig's own score may
+// not be lowered, init keeps the job's.
+func (l *lowering) spareInit() {
+	if l.hasGroup() && l.plan.Find(plan.OOMScore) != nil {
+		f := l.get(unix.SYS_OPENAT, l.proc.val(), l.str("self/oom_score_adj"), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0))
+		l.callOK([]unix.Errno{unix.EACCES, unix.EPERM}, unix.SYS_WRITE, f.val(), l.str("0"), n(1))
+		l.call(unix.SYS_CLOSE, f.val())
+	}
 }
 
 // setIDs takes groups, gid and uid, in the order in which each is still allowed.
