@@ -137,6 +137,7 @@ func TestChosenDriver(t *testing.T) {
 // TestTriedDrivers: what was tried counts, not what is presumed.
 func TestTriedDrivers(t *testing.T) {
 	h := aliceHost(func(h *Host) {
+		divided(true)(h)
 		h.Cgroups.Drivers = []CgroupDriver{{Name: DriverSystemd, Fact: Fact{Tried: true, Cause: "it hangs"}}, {Name: DriverCgroupfs, Fact: Fact{Tried: true, OK: true}, Controllers: []string{"pids"}}}
 	})
 	d, _ := h.ChosenDriver()
