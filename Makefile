@@ -75,6 +75,8 @@ install: build
 ifneq ($(HAVE_FILTERC),)
 	install -D -m 0755 bin/brig-filterc $(DESTDIR)$(PREFIX)/libexec/brig/brig-filterc
 endif
+	install -D -m 0644 configs/systemd/delegate.conf $(DESTDIR)$(PREFIX)/share/brig/systemd/delegate.conf
+	install -D -m 0644 configs/apparmor/brig $(DESTDIR)$(PREFIX)/share/brig/apparmor/brig
 	for page in dist/man/*.1; do install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}"; done
 	install -D -m 0644 dist/completions/brig.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/brig
 	install -D -m 0644 dist/completions/_brig $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_brig

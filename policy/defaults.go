@@ -20,6 +20,7 @@ func Defaults() *Policy {
 			Swap:          0,
 			MemoryLow:     0,
 			MemoryHigh:    Unlimited,
+			OOMGroup:      true,
 			PIDs:          256,
 			OpenFiles:     1024,
 			FileSize:      1 << 30,

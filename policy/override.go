@@ -23,7 +23,6 @@ const (
 	overrideTmpfs      = "filesystem.tmpfs"
 	overrideVariable   = "environment.set"
 	overrideUlimit     = "limits.ulimit"
-	overrideSwapTotal  = "limits.memory_swap"
 	overrideIDs        = "user.ids"
 	overrideCapability = "user.capability_add"
 	overrideDropped    = "user.capability_drop"
@@ -43,10 +42,6 @@ func SetVariable(variable, flag string) Override { return Override{overrideVaria
 // SetUlimit is docker's --ulimit: NAME=SOFT[:HARD], -1 for unlimited. nofile,
 // fsize, stack, nproc and cpu set the keys of their own, which hold one value.
 func SetUlimit(ulimit, flag string) Override { return Override{overrideUlimit, ulimit, flag} }
-
-// SetMemorySwap is docker's --memory-swap: memory and swap together, or -1.
-// It is converted when every other override has been applied.
-func SetMemorySwap(total, flag string) Override { return Override{overrideSwapTotal, total, flag} }
 
 // SetUser is docker's -u with numbers: UID[:GID].
 func SetUser(ids, flag string) Override { return Override{overrideIDs, ids, flag} }
@@ -68,7 +63,9 @@ type overrider struct {
 
 	added, dropped []string
 	capFlag        string
-	swap           *Override
+	// Those that are converted at the end, and --cpus, which one of them
+	// contradicts.
+	swap, period, quota, cpus *Override
 }
 
 // flagOrder sorts faults of flags behind those of files.
@@ -85,17 +82,18 @@ func (o *overrider) apply() {
 		}
 	}
 	o.capabilities()
-	if o.swap != nil {
-		if problem := o.swapTotal(); problem != "" {
-			o.fault(*o.swap, problem)
-		}
-	}
+	o.converted()
 }
 
 // one applies an override and says what is wrong with it, or "".
 func (o *overrider) one(ov Override) string {
 	p := o.policy
+	if problem, ok := o.docker(ov); ok {
+		return problem
+	}
 	switch ov.Key {
+	case "limits.cpus":
+		o.cpus = &ov
 	case overrideVolume:
 		m, err := parseVolume(ov.Value, o.opts.Dir, o.opts.HomeDir)
 		return o.mount(ov, m, err)
@@ -106,9 +104,6 @@ func (o *overrider) one(ov Override) string {
 		return o.variable(ov)
 	case overrideUlimit:
 		return o.ulimit(ov)
-	case overrideSwapTotal:
-		o.swap = &ov
-		return ""
 	case overrideIDs:
 		uid, gid, hasGID := strings.Cut(ov.Value, ":")
 		problem := o.scalar("user.uid", uid, ov.Origin)
@@ -247,26 +242,6 @@ func (o *overrider) ulimit(ov Override) string {
 	}
 	o.policy.Limits.Ulimits[name] = limit
 	o.origins.setFlag("limits.ulimit."+name, ov.Origin)
-	return ""
-}
-
-// swapTotal converts docker's total of memory and swap into swap.
-func (o *overrider) swapTotal() string {
-	limits := &o.policy.Limits
-	total, err := ParseDockerSize(o.swap.Value)
-	switch {
-	case o.swap.Value == "-1" || total == Unlimited:
-		limits.Swap = Unlimited
-	case err != nil:
-		return fmt.Sprintf("%s is not accepted: %s", quote(o.swap.Value), err)
-	case limits.Memory == Unlimited:
-		return "it is the total of memory and swap, and the memory is unlimited: set --memory, too"
-	case total < limits.Memory:
-		return fmt.Sprintf("the total of memory and swap, %s, is less than the memory, %s", total, limits.Memory)
-	default:
-		limits.Swap = total - limits.Memory
-	}
-	o.origins.setFlag("limits.swap", o.swap.Origin)
 	return ""
 }
 

@@ -51,11 +51,14 @@ type Limits struct {
 	// CPUSet is a list of CPUs as in cpuset.cpus ("0-1,3"); empty for all.
 	CPUSet string
 	// CPUSetMems is a list of memory nodes as in cpuset.mems; empty for all.
-	CPUSetMems    string
-	Memory        Size // hard limit, scratch included
-	Swap          Size // swap alone
-	MemoryLow     Size // protection; 0 for none
-	MemoryHigh    Size // throttling threshold
+	CPUSetMems string
+	Memory     Size // hard limit, scratch included
+	Swap       Size // swap alone
+	MemoryLow  Size // protection; 0 for none
+	MemoryHigh Size // throttling threshold
+	// OOMGroup ends the whole job when its memory is used up, and not only the
+	// process that takes most: memory.oom.group.
+	OOMGroup      bool
 	PIDs          Count
 	OpenFiles     Count // RLIMIT_NOFILE, always bounded
 	FileSize      Size  // RLIMIT_FSIZE

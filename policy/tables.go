@@ -20,7 +20,7 @@ const (
 	maxFiles    = 1 << 20   // the kernel's default fs.nr_open
 	maxCPUs     = 8192
 	maxInodes   = 1 << 32
-	maxRate     = 1 << 40 // operations per second
+	maxRate     = 1<<32 - 2 // operations per second: io.max holds 32 bits, all of them set for no limit
 )
 
 // policyTable is a whole policy file.

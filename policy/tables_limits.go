@@ -53,6 +53,11 @@ var limitsTable = table{keys: []key{
 		doc: `Past this much memory the job is slowed down.`,
 	},
 	{
+		name: "oom_group", kind: kindBool, field: func(v any) any { return &v.(*Policy).Limits.OOMGroup },
+		example: `true`,
+		doc:     `Past the memory the kernel ends the whole job, and not only its largest process. Without a control group brig always ends all of it.`,
+	},
+	{
 		name: "pids", kind: kindCount, field: func(v any) any { return &v.(*Policy).Limits.PIDs },
 		min: 1, max: maxPIDs, unlimited: true, example: `64`,
 		doc: `Processes and threads of the whole sandbox.`,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/policy/seccomp"
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/probe"
@@ -62,11 +63,42 @@ func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Le
 	if err := s.openStdio(); err != nil {
 		return nil, err
 	}
+	if err := s.makeGroup(ctx); err != nil {
+		s.io.close()
+		return nil, explainStart(err, s.host)
+	}
 	if err := s.launch(ctx, filters); err != nil {
 		s.io.close()
+		if s.group != nil {
+			_ = s.group.Close()
+		}
 		return nil, err
 	}
 	return s, nil
+}
+
+// makeGroup begins to make the control group of the plan.
+func (s *attempt) makeGroup(ctx context.Context) error {
+	op := s.res.Plan.Find(plan.Cgroup)
+	if op == nil {
+		return nil
+	}
+	cfg := &cgroup.Config{Driver: op.Data, Parent: op.Source, Socket: s.host.Cgroups.Socket, Bus: s.host.Cgroups.Bus}
+	for _, list := range []struct {
+		text []string
+		to   *[]cgroup.Setting
+	}{{op.Names, &cfg.Limits}, {op.Write, &cfg.Job}} {
+		for _, text := range list.text {
+			setting, err := cgroup.ParseSetting(text)
+			if err != nil {
+				return err
+			}
+			*list.to = append(*list.to, setting)
+		}
+	}
+	var err error
+	s.group, err = cgroup.Prepare(ctx, cfg)
+	return err
 }
 
 // filters are the job's seccomp programs.
@@ -146,7 +178,10 @@ func (s *attempt) openStdio() error {
 func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
 	cfg := &launch.Config{
 		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
-		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) },
+		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) }, Context: ctx,
+	}
+	if s.group != nil {
+		cfg.Group = s.group
 	}
 	if s.lease != nil {
 		// The ids stay locked until the last process that has them is gone,

@@ -16,6 +16,7 @@ const (
 	CodeIDs       Code = "ids"              // the id mapping cannot be had
 	CodeSource    Code = "source"           // a directory or file cannot be given as asked
 	CodeLimit     Code = "limit"            // a limit cannot be held here
+	CodeCgroup    Code = "cgroup"           // the control group cannot be had
 	CodeFilter    Code = "seccomp"          // the filter cannot be had
 	CodeLaunch    Code = "launch"           // a step of the set-up failed
 	CodeNotFound  Code = "command_missing"  // 127

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/probe"
@@ -18,6 +19,10 @@ func explainStart(err error, host *probe.Host) error {
 	var problem *userns.Problem
 	if errors.As(err, &problem) {
 		return &Error{Code: CodeIDs, Message: SafeText(problem.Cause), Fix: problem.Fix, Cause: err}
+	}
+	var group *cgroup.Error
+	if errors.As(err, &group) {
+		return &Error{Code: CodeCgroup, Message: SafeText(group.Error()), Fix: group.Fix, Cause: err}
 	}
 	if cause, fix, ok := probe.Explain(err, host); ok {
 		return &Error{Code: CodeHost, Message: SafeText(cause), Fix: fix, Cause: err}

@@ -61,11 +61,14 @@ type poller struct {
 	cpu    cpuWatch
 	exact  exactMemory
 	swap   bool
+	mu     sync.Mutex // of seen and what follows, for now
 	seen   pollerSeen
-	first  *time.Timer // begins run; a job that ends before costs no goroutine
-	quit   chan struct{}
-	done   chan struct{}
-	once   sync.Once
+	// memoryNow and threadsNow are what the last look found.
+	memoryNow, threadsNow Amount
+	first                 *time.Timer // begins run; a job that ends before costs no goroutine
+	quit                  chan struct{}
+	done                  chan struct{}
+	once                  sync.Once
 }
 
 // firstLook is when a job is looked at first. One that is done by then has
@@ -84,11 +87,12 @@ func startPoller(conf pollerConfig) (*poller, error) {
 	}
 	p := &poller{
 		conf: conf, scan: scan,
-		memory: memoryWatch{limit: max(int64(conf.memoryLimit), 0), tmpfs: conf.tmpfs, sysv: conf.sysv},
-		cpu:    cpuWatch{limit: conf.cpuLimit, cpus: conf.cpus},
-		exact:  exactMemory{scan: scan},
-		seen:   pollerSeen{MemoryPeak: Unknown, PIDsPeak: Unknown},
-		quit:   make(chan struct{}), done: make(chan struct{}),
+		memory:    memoryWatch{limit: max(int64(conf.memoryLimit), 0), tmpfs: conf.tmpfs, sysv: conf.sysv},
+		cpu:       cpuWatch{limit: conf.cpuLimit, cpus: conf.cpus},
+		exact:     exactMemory{scan: scan},
+		seen:      pollerSeen{MemoryPeak: Unknown, PIDsPeak: Unknown},
+		memoryNow: Unknown, threadsNow: Unknown,
+		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.swap = hostSwaps()
 	p.first = time.AfterFunc(firstLook, p.run)
@@ -139,7 +143,9 @@ func (p *poller) run() {
 			return // what is seen of a sandbox that is being torn down is no evidence
 		}
 		if err != nil && p.seen.Err == nil {
+			p.mu.Lock()
 			p.seen.Err = err
+			p.mu.Unlock()
 		}
 		// A supervisor that cannot see must not let the job run on: the
 		// caller gets the call, finds Err and reports a failure of brig.
@@ -164,6 +170,13 @@ func (p *poller) stopping() bool {
 	}
 }
 
+// now is what the last look found, while the watch goes on.
+func (p *poller) now() (seen pollerSeen, memory, threads Amount) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen, p.memoryNow, p.threadsNow
+}
+
 // look is one turn.
 func (p *poller) look(now time.Time) error {
 	var swapped int64
@@ -184,6 +197,9 @@ func (p *poller) look(now time.Time) error {
 	if err := p.memory.see(seen, now, p.exact.total); err != nil {
 		return err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.memoryNow, p.threadsNow = Amount(p.memory.quick-p.memory.excess), Amount(seen.threads)
 	p.seen.Looks++
 	p.seen.CPU = p.cpu.used
 	p.seen.MemoryPeak = Amount(p.memory.peak)

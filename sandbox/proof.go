@@ -84,6 +84,10 @@ func (v *supervisor) receipts(p proof, seen *pollerSeen, r *Result) []Receipt {
 			Limit: l.Limit, Asked: l.Asked, Mechanism: l.Mechanism, EnforcedBy: l.EnforcedBy,
 			Written: l.Written, Peak: Unknown, Hit: HitUnknown, Holes: l.Holes,
 		}
+		if v.groupReceipt(&rc, r) {
+			list = append(list, rc)
+			continue
+		}
 		switch l.Limit {
 		case "wall_time":
 			rc.Peak, rc.Hit = Amount(r.Usage.Wall), hit(e.Wall.Over)

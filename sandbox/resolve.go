@@ -44,6 +44,7 @@ type resolver struct {
 	job    []plan.Op // rlimits
 	tmpfs  []string  // descriptors of further tmpfs, for the supervisor
 
+	group   groupPlan
 	handles int
 	workdir string
 	pinned  bool // to some CPUs, by affinity
@@ -64,7 +65,7 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 	}
 	for _, step := range []func() error{
 		r.checkSpec, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts,
-		r.resolveLimits, r.resolveFilter,
+		r.resolveCgroup, r.resolveLimits, r.resolveFilter,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -196,8 +197,11 @@ func (r *resolver) assemble() {
 	pl, ids := r.plan, &r.plan.IDs
 	ops := make([]plan.Op, 0, 64+len(r.open)+len(r.tree)+len(r.mounts))
 	add := func(list ...plan.Op) { ops = append(ops, list...) }
-	add(plan.Op{Kind: plan.CloseDescriptors}, plan.Op{Kind: plan.MapIDs, Data: string(ids.By)})
-	if r.host.CgroupNS.OK {
+	add(plan.Op{Kind: plan.CloseDescriptors})
+	initGroup, jobGroup := r.groupOps()
+	add(initGroup...)
+	add(plan.Op{Kind: plan.MapIDs, Data: string(ids.By)})
+	if r.host.CgroupNS.OK && initGroup == nil {
 		add(plan.Op{Kind: plan.CgroupNamespace})
 	}
 	add(plan.Op{Kind: plan.PrivateMounts})
@@ -225,6 +229,7 @@ func (r *resolver) assemble() {
 	}
 	add(plan.Op{Kind: plan.Ready, Names: ready}, plan.Op{Kind: plan.Release})
 
+	add(jobGroup...)
 	add(plan.Op{Kind: plan.Session})
 	add(r.job...)
 	add(plan.Op{Kind: plan.JobIDs, UID: r.p.User.UID, GID: r.p.User.GID, Flags: initID.Flags})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
 
@@ -32,11 +33,15 @@ const (
 	holeAffinity   = "CPUs are shared with other work of the host"
 	holeUnlimited  = "the policy sets no limit"
 	holeBestEffort = "nothing on this host holds it"
+	holeLooks      = "between two looks (1 to 20 ms) a job can pass the limit by what its CPUs do in that time"
 )
+
+// mechanismPoll is that of limits for which brig looks at the processes.
+const mechanismPoll = "poll"
 
 // resolveLimits picks the mechanism for each limit, or says what is missing.
 func (r *resolver) resolveLimits() error {
-	for _, step := range []func() error{r.limitTime, r.limitCPUs, r.limitMemory, r.limitRlimits, r.limitKernelOnly} {
+	for _, step := range []func() error{r.limitTime, r.limitCPUs, r.limitMemory, r.limitRlimits, r.checkNodes, r.limitGroupOnly} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -96,9 +101,12 @@ func (r *resolver) limitTime() error {
 	d := time.Duration(l.CPUTime)
 	secs := cpuRlimit(d)
 	r.rlimit("cpu", secs, secs+1)
-	return r.supervised(LimitPlan{
-		Limit: "cpu_time", Asked: d.String(), Mechanism: "poll+RLIMIT_CPU", Written: d.String(), Holes: cpuHoles(),
-	})
+	lp := LimitPlan{Limit: "cpu_time", Asked: d.String(), Mechanism: mechanismPoll + "+RLIMIT_CPU", Written: d.String(), Holes: cpuHoles()}
+	if r.group.driver != "" {
+		// The kernel counts for the group whatever its processes do.
+		lp.Mechanism, lp.Holes = "cpu.stat+RLIMIT_CPU", []string{holeLooks}
+	}
+	return r.supervised(lp)
 }
 
 // cpuRlimit is the soft RLIMIT_CPU, in seconds, behind a limit on CPU time. It
@@ -132,8 +140,10 @@ func (r *resolver) limitCPUs() error {
 			return newError(CodeLimit, fmt.Sprintf("cpus %s: the range on this host is 0.01 to %d.00", formatCPUs(l.CPUs), h.Online), "ask for fewer")
 		}
 		whole := int(math.Ceil(l.CPUs))
-		if float64(whole) != l.CPUs && whole <= want {
-			if err := r.unheld("cpus", formatCPUs(l.CPUs), "without a cgroup only whole CPUs can be held, by affinity", fmt.Sprintf("ask for %d", whole)); err != nil {
+		if r.controlled("cpu") {
+			r.kernel("cpus", formatCPUs(l.CPUs), cgroup.Setting{File: cgroup.CPUMax, Value: cgroup.CPUMaxOf(l.CPUs)})
+		} else if float64(whole) != l.CPUs && whole <= want {
+			if err := r.unheld("cpus", formatCPUs(l.CPUs), "without the cpu controller only whole CPUs can be held, by affinity", fmt.Sprintf("ask for %d", whole)); err != nil {
 				return err
 			}
 		} else {
@@ -144,7 +154,7 @@ func (r *resolver) limitCPUs() error {
 			})
 		}
 	}
-	if want < len(h.CPUs) {
+	if want < len(h.CPUs) && !(r.controlled("cpuset") && want == len(allowed)) {
 		chosen := r.chooseCPUs(allowed, want)
 		r.setup = append(r.setup, plan.Op{Kind: plan.Affinity, Data: cpuList(chosen)})
 		r.pinned = true
@@ -152,7 +162,9 @@ func (r *resolver) limitCPUs() error {
 			r.res.Limits[i].Written = cpuList(chosen)
 		}
 	}
-	if l.CPUSet != "" {
+	if l.CPUSet != "" && r.controlled("cpuset") {
+		r.kernel("cpuset", l.CPUSet, cgroup.Setting{File: cgroup.CPUSet, Value: cpuList(allowed)})
+	} else if l.CPUSet != "" {
 		r.limit(LimitPlan{Limit: "cpuset", Asked: l.CPUSet, Mechanism: "sched_setaffinity", EnforcedBy: ByKernel, Written: cpuList(allowed)})
 	}
 	return nil
@@ -174,9 +186,19 @@ const memoryFloor = 1 << 20
 
 func (r *resolver) limitMemory() error {
 	l := &r.p.Limits
-	if l.Memory == policy.Unlimited {
+	switch {
+	case l.Memory == policy.Unlimited:
 		r.unlimited("memory")
-	} else {
+	case r.controlled("memory"):
+		if err := r.holdMemory(l.Memory); err != nil {
+			return err
+		}
+		if l.Swap == 0 && r.group.noSwapLimit {
+			if err := r.watchSwap(); err != nil {
+				return err
+			}
+		}
+	default:
 		if l.Memory < memoryFloor {
 			return newError(CodeLimit, fmt.Sprintf("memory %s is less than any program needs", bytesText(int64(l.Memory))), "ask for at least 1MiB")
 		}
@@ -190,21 +212,25 @@ func (r *resolver) limitMemory() error {
 		if backstop := int64(l.Memory); backstop < 1<<50 {
 			r.rlimit("data", 8*backstop+1<<30, 8*backstop+1<<30)
 		}
-		err := r.supervised(LimitPlan{Limit: "memory", Asked: bytesText(int64(l.Memory)), Mechanism: "poll", Written: strconv.FormatInt(int64(l.Memory), 10), Holes: holes})
+		err := r.supervised(LimitPlan{Limit: "memory", Asked: bytesText(int64(l.Memory)), Mechanism: mechanismPoll, Written: strconv.FormatInt(int64(l.Memory), 10), Holes: holes})
 		if err != nil {
 			return err
 		}
 		if l.Swap == 0 {
-			err := r.supervised(LimitPlan{
-				Limit: "swap", Asked: "0", Mechanism: "poll", Written: "0",
-				Holes: []string{"swapping is not prevented: what is swapped out counts as memory"},
-			})
-			if err != nil {
+			if err := r.watchSwap(); err != nil {
 				return err
 			}
 		}
 	}
 	return r.limitScratch()
+}
+
+// watchSwap counts what is swapped out as memory.
+func (r *resolver) watchSwap() error {
+	return r.supervised(LimitPlan{
+		Limit: "swap", Asked: "0", Mechanism: mechanismPoll, Written: "0",
+		Holes: []string{"swapping is not prevented: what is swapped out counts as memory"},
+	})
 }
 
 func allowsMemfd(allow []string, base string) bool {
@@ -253,9 +279,13 @@ func (r *resolver) limitRlimits() error {
 	l := &r.p.Limits
 	// 1, not 0: a core handler behind a pipe is started all the same for 0.
 	r.rlimit("core", 1, 1)
-	if l.PIDs == policy.Unlimited {
+	switch {
+	case l.PIDs == policy.Unlimited:
 		r.unlimited("pids")
-	} else {
+	case r.controlled("pids"):
+		// And no rlimit: a fork that it refused first would not be counted.
+		r.holdPIDs(int64(l.PIDs))
+	default:
 		n := int64(l.PIDs)
 		if r.plan.IDs.Map == string(policy.MapSingle) {
 			n++ // init has the job's id and is counted with it
@@ -305,33 +335,6 @@ func (r *resolver) limitRlimits() error {
 			Limit: "ulimit." + name, Asked: fmt.Sprintf("%d:%d", u.Soft, u.Hard), Mechanism: "RLIMIT_" + strings.ToUpper(name),
 			EnforcedBy: ByKernel, Written: fmt.Sprintf("%d:%d", u.Soft, u.Hard), Holes: []string{holeEachProc},
 		})
-	}
-	return nil
-}
-
-// limitKernelOnly are those that nothing but a cgroup can hold.
-func (r *resolver) limitKernelOnly() error {
-	l := &r.p.Limits
-	const why = "only a cgroup can hold it, and brig has none here"
-	const fix = "leave it out"
-	for _, s := range []struct {
-		name  string
-		asked string
-		set   bool
-	}{
-		{"cpu_weight", strconv.FormatInt(int64(l.CPUWeight), 10), l.CPUWeight != 100 && l.CPUWeight > 0},
-		{"cpuset_mems", l.CPUSetMems, l.CPUSetMems != ""},
-		{"memory_low", bytesText(int64(l.MemoryLow)), l.MemoryLow > 0},
-		{"memory_high", bytesText(int64(l.MemoryHigh)), l.MemoryHigh > 0},
-		{"swap", bytesText(int64(l.Swap)), l.Swap > 0},
-		{"io", fmt.Sprintf("%d devices", len(l.IO)), len(l.IO) > 0},
-	} {
-		if !s.set {
-			continue
-		}
-		if err := r.unheld(s.name, s.asked, why, fix); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -37,7 +37,12 @@ var masked = []string{
 
 // Question is what Resolve must know about the host for this spec.
 func (s *Spec) Question() probe.Question {
-	q := probe.Question{SubIDs: s.Policy.User.Map != "single", Online: s.Policy.Limits.CPUs > 0}
+	q := probe.Question{SubIDs: s.Policy.User.Map != "single", Online: s.Policy.Limits.CPUs > 0, NoCgroups: s.CgroupManager == CgroupNone}
+	q.Nodes = s.Policy.Limits.CPUSetMems != ""
+	q.WhyNoCgroup = needsGroup(&s.Policy.Limits) || s.CgroupManager != "" && s.CgroupManager != CgroupNone
+	for _, io := range s.Policy.Limits.IO {
+		q.Devices = append(q.Devices, io.Device)
+	}
 	fsys := &s.Policy.Filesystem
 	if fsys.Root == "host" {
 		q.Paths = append(append(q.Paths, systemDirs...), systemEtc...)

@@ -24,6 +24,14 @@ func byRoot(h *probe.Host) {
 	h.SubIDs = userns.SubIDs{UID: r, GID: r}
 }
 
+// What is said of a limit on a host where no group can be made, and behind
+// every fix.
+const (
+	noGroup = "only a control group can hold it, and none can be made: this host has no control groups of version 2 alone (at /sys/fs/cgroup)\n" +
+		"  fix: boot it with systemd.unified_cgroup_hierarchy=1, or start the container around brig with its own cgroup namespace"
+	orBestEffort = `, or set enforcement.limits = "best-effort" to run without it`
+)
+
 // Each case takes a job that is given and changes one thing.
 func TestResolveRefuses(t *testing.T) {
 	type world struct {
@@ -91,14 +99,36 @@ func TestResolveRefuses(t *testing.T) {
 		{"a directory to copy", "judge", func(w *world) { w.spec.Args = []string{projectDir + "/../project"} }, sandbox.CodeSource, "command " + projectDir + " is a dir, not a program\n  fix: check the path"},
 
 		{"more CPUs than the host has", "strict", func(w *world) { w.p.Limits.CPUs = 9 }, sandbox.CodeLimit, "cpus 9: the range on this host is 0.01 to 8.00\n  fix: ask for fewer"},
-		{"half a CPU", "strict", func(w *world) { w.p.Limits.CPUs = 0.5 }, sandbox.CodeLimit, `limit cpus = 0.5 cannot be held here: without a cgroup only whole CPUs can be held, by affinity` + "\n" + `  fix: ask for 1, or set enforcement.limits = "best-effort" to run without it`},
+		{"half a CPU", "strict", func(w *world) { w.host.Cgroups, w.p.Limits.CPUs = nil, 0.5 }, sandbox.CodeLimit, `limit cpus = 0.5 cannot be held here: without the cpu controller only whole CPUs can be held, by affinity` + "\n" + `  fix: ask for 1, or set enforcement.limits = "best-effort" to run without it`},
 		{"CPU of another", "strict", func(w *world) { w.p.Limits.CPUSet = "0,8" }, sandbox.CodeLimit, `cpuset "0,8": CPU 8 is not among those this process may use: 0-7` + "\n  fix: choose among these"},
 		{"no CPU list", "strict", func(w *world) { w.p.Limits.CPUSet = "0-" }, sandbox.CodeLimit, `cpuset "0-": "0-" is no range of CPUs below 1024` + "\n" + `  fix: write a list like "0-1,3"`},
-		{"little memory", "strict", func(w *world) { w.p.Limits.Memory = 4096 }, sandbox.CodeLimit, "memory 4KiB is less than any program needs\n  fix: ask for at least 1MiB"},
+		{"little memory", "strict", func(w *world) { w.host.Cgroups, w.p.Limits.Memory = nil, 4096 }, sandbox.CodeLimit, "memory 4KiB is less than any program needs\n  fix: ask for at least 1MiB"},
+		{"little memory in a group", "strict", func(w *world) { w.p.Limits.Memory = 1 << 20 }, sandbox.CodeLimit, "memory 1MiB is less than the sandbox itself needs\n  fix: ask for at least 4MiB"},
 		{"kernel only", "strict", func(w *world) { w.p.Enforcement.Limits = policy.KernelOnly }, sandbox.CodeLimit, `limit cpu_time = 30s: the kernel does not hold it here, and enforcement.limits is "kernel"` + "\n" + `  fix: set enforcement.limits = "kernel-or-supervised" to let brig's supervisor hold it`},
-		{"CPU weight", "strict", func(w *world) { w.p.Limits.CPUWeight = 50 }, sandbox.CodeLimit, "limit cpu_weight = 50 cannot be held here: only a cgroup can hold it, and brig has none here\n" + `  fix: leave it out, or set enforcement.limits = "best-effort" to run without it`},
-		{"memory nodes", "strict", func(w *world) { w.p.Limits.CPUSetMems = "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: only a cgroup can hold it, and brig has none here\n" + `  fix: leave it out, or set enforcement.limits = "best-effort" to run without it`},
-		{"I/O", "strict", func(w *world) { w.p.Limits.IO = make([]policy.IOLimit, 2) }, sandbox.CodeLimit, "limit io = 2 devices cannot be held here: only a cgroup can hold it, and brig has none here\n" + `  fix: leave it out, or set enforcement.limits = "best-effort" to run without it`},
+		{"CPU weight", "strict", func(w *world) { w.host.Cgroups, w.p.Limits.CPUWeight = nil, 50 }, sandbox.CodeLimit, "limit cpu_weight = 50 cannot be held here: " + noGroup + orBestEffort},
+		{"memory nodes", "strict", func(w *world) { w.host.Cgroups, w.p.Limits.CPUSetMems = nil, "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: " + noGroup + orBestEffort},
+		{"memory nodes without the controller", "strict", func(w *world) { w.p.Limits.CPUSetMems = "0" }, sandbox.CodeLimit, "limit cpuset_mems = 0 cannot be held here: the controller cpuset is not delegated to the caller\n  fix: let an administrator read and run what brig doctor --fix-script prints, which writes " + probe.DelegateDropIn + orBestEffort},
+		{"I/O", "strict", func(w *world) {
+			w.host.Cgroups, w.p.Limits.IO = nil, []policy.IOLimit{{Device: "/", ReadBPS: 1000, WriteIOPS: 5}}
+		}, sandbox.CodeLimit, "limit io = / rbps=1000 wiops=5 cannot be held here: " + noGroup + orBestEffort},
+		{"I/O without the controller", "strict", func(w *world) { w.p.Limits.IO = []policy.IOLimit{{Device: "/", WriteBPS: 1}} }, sandbox.CodeLimit, "limit io = / wbps=1 cannot be held here: the controller io is not delegated to the caller\n  fix: let an administrator read and run what brig doctor --fix-script prints, which writes " + probe.DelegateDropIn + orBestEffort},
+		{"I/O on no disk", "strict", func(w *world) {
+			w.host.Cgroups.ManagerControllers = []string{"io"}
+			w.host.Devices = map[string]probe.Device{"/": {Problem: "it is btrfs", Fix: "name the disk"}}
+			w.p.Limits.IO = []policy.IOLimit{{Device: "/", WriteBPS: 1}}
+		}, sandbox.CodeLimit, "limit io = / wbps=1 cannot be held here: it is btrfs\n  fix: name the disk" + orBestEffort},
+		{"I/O on a disk twice", "strict", func(w *world) {
+			w.host.Cgroups.ManagerControllers = []string{"io"}
+			w.host.Devices = map[string]probe.Device{"/": {Major: 8, Name: "sda"}, "/dev/sda1": {Major: 8, Name: "sda"}}
+			w.p.Limits.IO = []policy.IOLimit{{Device: "/", WriteBPS: 1}, {Device: "/dev/sda1", WriteBPS: 2}}
+		}, sandbox.CodeLimit, "limits.io names the disk sda twice: by / and by /dev/sda1\n  fix: put all its rates into one entry"},
+		{"swap that is not accounted", "strict", func(w *world) { w.host.Cgroups.NoSwapLimit, w.p.Limits.Swap = true, 1<<20 }, sandbox.CodeLimit, "limit swap = 1MiB cannot be held here: the kernel does not account swap\n  fix: boot it with swapaccount=1" + orBestEffort},
+		{"unknown manager", "strict", func(w *world) { w.spec.CgroupManager = "docker\x1b" }, sandbox.CodeBadSpec, `cgroup manager "docker\x1b"` + "\n  fix: use systemd, cgroupfs or none, or leave it out"},
+		{"no tree for cgroupfs", "strict", func(w *world) { w.spec.CgroupManager = "cgroupfs" }, sandbox.CodeCgroup, `cgroup manager "cgroupfs" cannot be used here: no part of the tree of control groups is the caller's to divide` + "\n  fix: start brig in a service with Delegate=yes, or use --cgroup-manager systemd"},
+		{"no systemd", "strict", func(w *world) {
+			w.spec.CgroupManager, w.host.Cgroups.Manager, w.host.Scope = "systemd", "", probe.Fact{Cause: "there is none", Fix: "log in"}
+		}, sandbox.CodeCgroup, `cgroup manager "systemd" cannot be used here: there is none` + "\n  fix: log in"},
+		{"none, and a limit that needs one", "strict", func(w *world) { w.spec.CgroupManager, w.p.Limits.CPUWeight = "none", 50 }, sandbox.CodeLimit, "limit cpu_weight = 50 cannot be held here: only a control group can hold it, and none can be made: the cgroup manager is \"none\"\n  fix: leave --cgroup-manager out" + orBestEffort},
 
 		{"ids that are not mapped", "judge", func(w *world) { w.p.User.UID = 70000 }, sandbox.CodeIDs, "the job's ids 70000:1000 are not mapped: uid 70000 does not exist in the sandbox, whose map has 0-65535\n  fix: choose other ids with --user or another mapping with --userns"},
 		{"group of root", "strict", func(w *world) { w.host.GID = 0 }, sandbox.CodeIDs, `map "keep-id" would map a host id 0: the caller's group is root's, and root is never mapped` + "\n  fix: run brig with another group (newgrp, or runAsGroup in a pod), or use --userns isolated"},
@@ -129,7 +159,7 @@ func TestResolveBestEffort(t *testing.T) {
 	p := shipped(t, "strict")
 	p.Enforcement.Limits = policy.BestEffort
 	p.Limits.CPUs, p.Limits.CPUWeight, p.Limits.MemoryHigh = 0.5, 50, 1<<20
-	res, err := sandbox.Resolve(specOf(p, "true"), recorded(t, "full"))
+	res, err := sandbox.Resolve(specOf(p, "true"), recorded(t, "no-cgroup"))
 	if err != nil {
 		t.Fatal(err)
 	}

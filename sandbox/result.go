@@ -47,6 +47,14 @@ type Usage struct {
 	ReadBytes       Amount        `json:"read_bytes"`
 	WriteBytes      Amount        `json:"write_bytes"`
 	OutputBytes     Amount        `json:"output_bytes"` // delivered, so at most the cap
+	// What only a control group counts: the swap used at most, for how long the
+	// CPU quota kept the sandbox waiting, and for how long at least one of its
+	// processes waited for CPU, memory or a disk, in nanoseconds.
+	SwapPeakBytes Amount `json:"swap_peak_bytes"`
+	Throttled     Amount `json:"throttled_ns"`
+	StalledCPU    Amount `json:"stalled_cpu_ns"`
+	StalledMemory Amount `json:"stalled_memory_ns"`
+	StalledIO     Amount `json:"stalled_io_ns"`
 
 	// Rusage is kept for the isolate meta file and is not part of the JSON.
 	Rusage Rusage `json:"-"`
@@ -70,6 +78,7 @@ func NewResult(e Evidence) *Result {
 	r.Usage = Usage{
 		User: e.Rusage.User, System: e.Rusage.System, CPU: e.Rusage.User + e.Rusage.System,
 		MemoryPeakBytes: Unknown, PIDsPeak: Unknown, ReadBytes: Unknown, WriteBytes: Unknown, OutputBytes: Unknown,
+		SwapPeakBytes: Unknown, Throttled: Unknown, StalledCPU: Unknown, StalledMemory: Unknown, StalledIO: Unknown,
 		Rusage: e.Rusage,
 	}
 	switch {

@@ -35,7 +35,8 @@ func sampleResult() *Result {
 const sampleJSON = `{"version":1,"outcome":"memory_limit","exit_code":null,"signal":{"name":"SIGKILL","number":9},` +
 	`"message":"memory limit of 64MiB exceeded: the supervisor measured 65MiB",` +
 	`"usage":{"wall_ns":2345678901,"cpu_ns":1520000000,"user_ns":1500000000,"system_ns":20000000,` +
-	`"memory_peak_bytes":68157440,"pids_peak":3,"read_bytes":null,"write_bytes":null,"output_bytes":0},` +
+	`"memory_peak_bytes":68157440,"pids_peak":3,"read_bytes":null,"write_bytes":null,"output_bytes":0,"swap_peak_bytes":null,` +
+	`"throttled_ns":null,"stalled_cpu_ns":null,"stalled_memory_ns":null,"stalled_io_ns":null},` +
 	`"receipt":[{"limit":"memory","asked":"64MiB","mechanism":"poll","enforced_by":"supervised","written":"","read_back":"",` +
 	`"peak":68157440,"hit":"yes","holes":["between two polls"]},` +
 	`{"limit":"pids","asked":"64","mechanism":"RLIMIT_NPROC","enforced_by":"kernel","written":"64","read_back":"64",` +

@@ -57,6 +57,11 @@ func (o *object) usage(u *Usage) {
 	o.amount("read_bytes", u.ReadBytes)
 	o.amount("write_bytes", u.WriteBytes)
 	o.amount("output_bytes", u.OutputBytes)
+	o.amount("swap_peak_bytes", u.SwapPeakBytes)
+	o.amount("throttled_ns", u.Throttled)
+	o.amount("stalled_cpu_ns", u.StalledCPU)
+	o.amount("stalled_memory_ns", u.StalledMemory)
+	o.amount("stalled_io_ns", u.StalledIO)
 	o.shut()
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/probe"
 	"github.com/brig-sandbox/brig/userns"
@@ -34,6 +35,9 @@ func Run(ctx context.Context, spec *Spec) (*Result, error) {
 	}
 	if err != nil {
 		return Failed(err), err
+	}
+	if spec.Started != nil {
+		spec.Started(s)
 	}
 	s.live(ctx)
 	return s.Wait()
@@ -68,6 +72,7 @@ type attempt struct {
 	spec  *Spec
 	host  *probe.Host
 	res   *Resolution
+	group *cgroup.Group // nil where none is made
 	lease *userns.Lease
 	upper *upperDir // nil where the scratch holds all uppers
 	box   *launch.Sandbox
@@ -86,6 +91,9 @@ func Start(ctx context.Context, spec *Spec) (*Sandbox, error) {
 	s, err := begin(ctx, spec)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Started != nil {
+		spec.Started(s)
 	}
 	go s.live(ctx)
 	return s, nil
@@ -240,6 +248,12 @@ func (s *Sandbox) Kill() { s.current().cancel(0) }
 // Signal sends a signal to the job's first process. Before the job runs, and
 // after its end, it is an error that wraps os.ErrProcessDone.
 func (s *Sandbox) Signal(sig unix.Signal) error { return s.current().signal(sig) }
+
+// Freeze stops all processes of the job where they stand, or with false lets
+// them go on. Time limits run on. It needs a control group, and is an error
+// without one; before the job runs, and after its end, it is an error that wraps
+// os.ErrProcessDone. See cgroup.freeze in the kernel's cgroup-v2.rst.
+func (s *Sandbox) Freeze(frozen bool) error { return s.current().freeze(frozen) }
 
 func (s *Sandbox) current() *supervisor {
 	s.mu.Lock()

@@ -45,6 +45,11 @@ type Spec struct {
 	// or a miss means to ask the cache and the compiler. Programs that import
 	// package configs pass configs.Filter.
 	Filter func(key string) ([]byte, bool)
+	// CgroupManager says who makes the sandbox's control group: "systemd",
+	// "cgroupfs", or "none" for no group; "" is whichever this host has.
+	CgroupManager string
+	// Started, where it is not nil, is told of the sandbox when it exists.
+	Started func(*Sandbox)
 	// Child is a process made ahead of time by launch.Clone, with
 	// launch.DefaultNamespaces and the caller's ids, while the policy was still
 	// being read; nil to make one when it is needed. Start takes it over, also

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
@@ -33,12 +34,17 @@ type supervisor struct {
 	draining bool     // but for output, when the job ended by itself
 
 	poller *poller
-	upper  *upperWatch
-	ready  map[string]*os.File
-	end    *launch.End
-	digest string
-	began  bool   // the job's process was let go
-	fix    string // what the user can do about a failure
+	group  *groupWatch
+	// counters are the group's, read once, before its processes are ended.
+	counters  cgroup.Counters
+	countOnce sync.Once
+	bounds    []cgroup.Bound // limits of enclosing groups that are below the group's own
+	upper     *upperWatch
+	ready     map[string]*os.File
+	end       *launch.End
+	digest    string
+	began     bool   // the job's process was let go
+	fix       string // what the user can do about a failure
 	// upperPeak is what the upper directory held at most.
 	upperPeak Amount
 }
@@ -58,8 +64,30 @@ func (v *supervisor) over(set func(*Evidence)) {
 	}
 	v.mu.Unlock()
 	if first && v.s.box != nil {
-		v.s.box.Kill()
+		v.kill()
 	}
+}
+
+// kill ends every process of the sandbox. What the control group has counted is
+// read first, since a manager removes it with its last process.
+func (v *supervisor) kill() {
+	if g := v.s.group; g != nil {
+		v.count()
+		// Init's death would do; this one no fork gets away from, and it does
+		// not wait for init to be scheduled.
+		_ = g.Kill()
+	}
+	v.s.box.Kill()
+}
+
+// count reads what the control group has counted, the first time.
+func (v *supervisor) count() {
+	v.countOnce.Do(func() {
+		v.counters = cgroup.NoCounters()
+		if v.s.group != nil {
+			v.counters, _ = v.s.group.Read() // what is gone is unknown
+		}
+	})
 }
 
 // outputOver counts also after the job's end: what is still in the pipe then is
@@ -194,9 +222,25 @@ func (v *supervisor) outputLimit() Amount {
 	return Unknown
 }
 
-// watch starts the poller, where a limit needs one.
+// watch starts what watches the limits that the kernel does not hold.
 func (v *supervisor) watch() error {
 	l := &v.s.spec.Policy.Limits
+	if v.s.upper != nil {
+		v.upper = watchUpper(v.s.upper.data(), int64(l.Scratch), func(o Overrun) {
+			v.over(func(e *Evidence) { e.Scratch = o })
+		})
+	}
+	if v.s.group != nil {
+		w := watchGroup(v.s.group, time.Duration(max(l.CPUTime, 0)), len(v.s.host.CPUs), func(o Overrun) {
+			v.over(func(e *Evidence) { e.CPU = o })
+		})
+		v.mu.Lock()
+		v.group = w
+		v.mu.Unlock()
+	}
+	if !v.s.res.polls() {
+		return nil
+	}
 	conf := pollerConfig{
 		procFD: int(v.ready[launch.ReadyProc].Fd()), memoryLimit: Unknown, pids: Unknown,
 		sysv: int(v.ready[launch.ReadyShm].Fd()), cpus: len(v.s.host.CPUs),
@@ -212,19 +256,16 @@ func (v *supervisor) watch() error {
 	if l.Memory != policy.Unlimited {
 		conf.memoryLimit = Amount(l.Memory)
 	}
-	if l.CPUTime != policy.Unlimited {
+	if l.CPUTime != policy.Unlimited && v.group == nil {
 		conf.cpuLimit = time.Duration(l.CPUTime)
 	}
 	if l.PIDs != policy.Unlimited {
 		conf.pids = Amount(l.PIDs)
 	}
-	if v.s.upper != nil {
-		v.upper = watchUpper(v.s.upper.data(), int64(l.Scratch), func(o Overrun) {
-			v.over(func(e *Evidence) { e.Scratch = o })
-		})
-	}
-	var err error
-	v.poller, err = startPoller(conf)
+	p, err := startPoller(conf)
+	v.mu.Lock()
+	v.poller = p
+	v.mu.Unlock()
 	return err
 }
 
@@ -243,6 +284,13 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 		if seen.Err != nil && v.end == nil && !v.killed() {
 			err = fmt.Errorf("the limits could not be watched: %w", seen.Err)
 		}
+	}
+	if v.group != nil {
+		v.group.stop()
+	}
+	v.count()
+	if s.group != nil {
+		v.bounds = s.group.Above(cgroup.MemoryMax, cgroup.CPUMax, cgroup.PIDsMax)
 	}
 	proof := v.proof()
 	v.mu.Lock()
@@ -290,6 +338,11 @@ func (v *supervisor) release() (err error) {
 	if v.s.upper != nil {
 		err = v.s.upper.close()
 	}
+	if v.s.group != nil {
+		if gerr := v.s.group.Close(); err == nil {
+			err = gerr
+		}
+	}
 	if v.s.lease != nil {
 		v.s.lease.Close()
 	}
@@ -321,6 +374,7 @@ func (v *supervisor) peaks(r *Result, seen *pollerSeen) {
 	if seen != nil {
 		r.Usage.MemoryPeakBytes, r.Usage.PIDsPeak = seen.MemoryPeak, seen.PIDsPeak
 	}
+	defer v.groupUsage(r)
 	if v.end == nil {
 		return
 	}
@@ -333,58 +387,3 @@ func (v *supervisor) peaks(r *Result, seen *pollerSeen) {
 // outputPatience is how long brig waits for a caller who takes no output once
 // the sandbox has been ended by force.
 const outputPatience = 2 * time.Second
-
-// conclude completes the evidence with how the sandbox ended.
-func (v *supervisor) conclude(err, closeErr error, total launch.Usage, seen *pollerSeen) {
-	e := &v.evidence
-	if v.end != nil && v.end.Failed == nil {
-		e.Ended, e.Status = true, v.end.Status
-	}
-	used := launch.Usage{
-		User: total.User, System: total.System, Voluntary: total.Voluntary, Forced: total.Forced,
-	}
-	if v.end != nil {
-		used = v.end.Sandbox
-		// What was alive at the end was seen by the last look, or is in what
-		// init reaped afterwards.
-		if !v.end.Alone && total.CPU()-v.end.Init.CPU() > used.CPU() {
-			used = total
-		}
-	}
-	if seen != nil && seen.CPU > used.CPU() {
-		// Processes that were killed with the sandbox: nobody waited for them,
-		// so only the last look knows of their time, as one figure.
-		used.User = seen.CPU - used.System
-	}
-	e.Rusage = Rusage{User: used.User, System: used.System, VoluntarySwitches: used.Voluntary, ForcedSwitches: used.Forced}
-	l := &v.s.spec.Policy.Limits
-	if l.CPUTime != policy.Unlimited {
-		e.CPURlimit = time.Duration(cpuRlimit(time.Duration(l.CPUTime))) * time.Second
-		// Found too late to end it, but passed all the same.
-		if !e.CPU.Over && used.CPU() > time.Duration(l.CPUTime) && e.Ended {
-			e.CPU = Overrun{Over: true, Limit: int64(l.CPUTime), Seen: int64(used.CPU()), Kernel: true}
-		}
-	}
-	if l.FileSize != policy.Unlimited {
-		e.FileSizeRlimit = Amount(l.FileSize)
-	}
-	e.FilterKills = v.s.res.FilterKey != "" && v.s.spec.Policy.Seccomp.OnDeny == "kill"
-	switch {
-	case err != nil && !v.killed():
-		e.Failure, v.fix = explainFailure(err, v.s)
-	case closeErr != nil && !v.killed():
-		e.Failure = Failure{BrigFailed, SafeText(closeErr.Error())}
-	}
-}
-
-// killed tells whether brig itself ended the sandbox, so that init's silence is
-// no failure.
-func (v *supervisor) killed() bool {
-	e := &v.evidence
-	return e.Cancelled || e.Memory.Over || e.CPU.Over || e.Wall.Over || e.Output.Over || e.Scratch.Over || e.Failure.Kind != NoFailure
-}
-
-// failure is the error that goes with a result whose outcome is brig's.
-func (v *supervisor) failure(cause error) error {
-	return &Error{Code: CodeLaunch, Message: v.evidence.Failure.Message, Fix: v.fix, Cause: cause}
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"time"
@@ -27,9 +28,12 @@ changed on the host; what differs from what brig presumes is kept in its cache
 directory, so that later runs know it.
 
 --json prints the facts about the host, from which plans can be made elsewhere.
+--fix-script prints a shell script with what an administrator can do about what
+is missing, each part with its reason: read it, then run it as root.
 
 The exit code is 0 when the default policy runs here, 1 when it does not, and
-125 when brig could not find out.`
+125 when brig could not find out. With --fix-script it is 0 when there is a
+script, also one that has nothing to do.`
 
 // exitUnfit is the exit code of a host on which the default policy does not run.
 const exitUnfit = 1
@@ -38,14 +42,15 @@ const exitUnfit = 1
 const doctorTimeout = 30 * time.Second
 
 func newDoctorCommand() *cobra.Command {
-	var asJSON, verbose bool
+	var asJSON, verbose, script bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what works on this host, and how to mend what does not",
 		Long:  doctorLong,
 		Example: `  brig doctor
   brig doctor --verbose
-  brig doctor --json > host.json`,
+  brig doctor --json > host.json
+  brig doctor --fix-script > fix.sh`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
@@ -57,6 +62,14 @@ func newDoctorCommand() *cobra.Command {
 				return err
 			}
 			out := cmd.OutOrStdout()
+			if script {
+				facts, err := readFixFacts(d.host)
+				if err != nil {
+					return err
+				}
+				_, err = io.WriteString(out, writeFixScript(d.host, facts))
+				return err
+			}
 			if asJSON {
 				text, err := probe.Encode(d.host)
 				if err != nil {
@@ -75,6 +88,8 @@ func newDoctorCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the facts as JSON")
+	cmd.Flags().BoolVar(&script, "fix-script", false, "print a shell script that mends what is missing")
+	cmd.MarkFlagsMutuallyExclusive("json", "fix-script")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print details of what works too")
 	return cmd
 }

@@ -19,6 +19,7 @@ func (d *diagnosis) print(w io.Writer, verbose bool) error {
 		rows  []row
 	}{
 		{"MECHANISMS", d.mechanismRows()},
+		{"CONTROL GROUPS", d.cgroupRows()},
 		{"LIMITS", d.limitRows()},
 		{"POLICIES", d.policyRows()},
 	} {

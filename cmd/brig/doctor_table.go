@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/brig-sandbox/brig/sandbox"
 	"github.com/brig-sandbox/brig/sandbox/probe"
@@ -111,43 +110,7 @@ func (d *diagnosis) limitRows() []row {
 	if d.limitsProblem != nil {
 		rows = append(rows, problemRow("limits", unknown, d.limitsProblem))
 	}
-	return append(rows, d.cgroupRow())
-}
-
-// cgroupRow tells what there would be of control groups.
-func (d *diagnosis) cgroupRow() row {
-	c := d.host.Cgroups
-	r := row{name: "control groups", state: unused, detail: "rlimits, affinity and brig's supervisor hold the limits"}
-	for _, l := range d.limits {
-		if strings.Contains(l.Mechanism, "cgroup") {
-			r.state, r.detail = works, "used for limits"
-		}
-	}
-	found := "none"
-	if c.Layout != "none" {
-		found = c.Layout
-	}
-	if c.Dir != "" {
-		found += ", own cgroup " + c.Dir
-		if len(c.Controllers) > 0 {
-			found += " with " + strings.Join(c.Controllers, ", ")
-		}
-		if c.Delegated {
-			found += ", delegated to the caller"
-		} else {
-			found += ", not delegated to the caller"
-		}
-	}
-	if c.UserManager {
-		found += ", a systemd user manager"
-	} else {
-		found += ", no systemd user manager"
-	}
-	if c.Problem != "" {
-		found = c.Problem
-	}
-	r.verbose = []string{"found: " + found}
-	return r
+	return rows
 }
 
 // policyRows tells which policies can be carried out.

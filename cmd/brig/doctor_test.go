@@ -89,10 +89,6 @@ func TestDoctorLimits(t *testing.T) {
 		{name: "memory", state: weaker, detail: "supervised: poll", verbose: []string{"a hole"}},
 		{name: "cpuset", state: missing, detail: "nothing holds it"},
 		{name: "limits", state: unknown, cause: "and then this"},
-		{
-			name: "control groups", state: unused, detail: "rlimits, affinity and brig's supervisor hold the limits",
-			verbose: []string{"found: v2, own cgroup /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/run-brig.scope with cpu, memory, pids, delegated to the caller, a systemd user manager"},
-		},
 	}
 	if diff := cmp.Diff(want, d.limitRows(), cmp.AllowUnexported(row{})); diff != "" {
 		t.Error(diff)

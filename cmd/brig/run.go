@@ -16,6 +16,7 @@ import (
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/sandbox"
 	"github.com/brig-sandbox/brig/sandbox/launch"
+	"github.com/brig-sandbox/brig/sandbox/probe"
 )
 
 const runLong = `Run one untrusted command in a fresh, rootless sandbox.
@@ -81,6 +82,8 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Hostname = f.hostname
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
+	spec.CgroupManager = f.cgroups
+	spec.Started = f.watch(cmd.ErrOrStderr())
 	spec.Resolved = f.tell(cmd.ErrOrStderr())
 	if f.plan != "" {
 		child.Discard()
@@ -128,10 +131,11 @@ var ahead *launch.Child
 
 // cloneAhead begins to make the sandbox's first process while the command line
 // and the policy are being read: both take about as long. Root's is cloned with
-// other ids, which have to be set aside first; a plan that is only printed and
+// other ids, which have to be set aside first; where the caller makes control
+// groups itself the process is cloned into one; a plan that is only printed and
 // a job on the caller's network need none, or another one.
 func cloneAhead(args []string) {
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 || probe.DividesOwnGroup() {
 		return
 	}
 	for _, a := range args {

@@ -33,6 +33,8 @@ type runFlags struct {
 	meta        string
 	plan        string
 	quiet       bool
+	cgroups     string
+	stats       bool
 	logLevel    string
 	level       int
 	stopAt      int
@@ -91,14 +93,27 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	key("read-only", "", "filesystem.read_only", "bool", "make the root file system read-only")
 	fl.Lookup("read-only").NoOptDefVal = "true"
 	key("memory", "m", "limits.memory", "size", "memory, scratch included; no unit is bytes")
+	with("memory-swap", "", "size", "memory and swap together; -1 is unlimited", policy.SetMemorySwap)
+	key("memory-reservation", "", "limits.memory_low", "size", "memory that is protected from reclaim")
 	key("cpus", "", "limits.cpus", "number", "how many CPUs may be used at a time")
+	with("cpu-quota", "", "usec", "CPU time in each period, instead of --cpus", policy.SetCPUQuota)
+	with("cpu-period", "", "usec", "the period of --cpu-quota (default 100000)", policy.SetCPUPeriod)
+	with("cpu-shares", "c", "n", "share of the CPUs beside other jobs (default 1024)", policy.SetCPUShares)
 	key("cpuset-cpus", "", "limits.cpuset", "list", `the CPUs that may be used ("0-1,3")`)
+	key("cpuset-mems", "", "limits.cpuset_mems", "list", "the memory nodes that may be used")
 	key("pids-limit", "", "limits.pids", "n", "processes and threads")
+	with("device-read-bps", "", "path:size", "bytes read in a second from the device behind a path", policy.SetReadBPS)
+	with("device-write-bps", "", "path:size", "bytes written in a second", policy.SetWriteBPS)
+	with("device-read-iops", "", "path:n", "reads in a second", policy.SetReadIOPS)
+	with("device-write-iops", "", "path:n", "writes in a second", policy.SetWriteIOPS)
 	with("ulimit", "", "name=soft[:hard]", "set an rlimit", policy.SetUlimit)
 	key("wall-time", "", "limits.wall_time", "time", "real time")
+	with("timeout", "", "seconds", "real time, as podman has it", policy.SetTimeout)
 	key("cpu-time", "", "limits.cpu_time", "time", "user and system time of all processes")
 	key("output-limit", "", "limits.output", "size", "standard output and error together")
 	key("scratch-size", "", "limits.scratch", "size", "space for what is written")
+	with("storage-opt", "", "size=n", "the same, as docker has it", policy.SetStorageOption)
+	fl.StringVar(&f.cgroups, "cgroup-manager", "", "who makes the control group: systemd, cgroupfs or none (default: what is there)")
 	key("network", "", "network.mode", "mode", "none or host")
 	fl.Var(override{f, securityOption, "option", refuseSecurityOption}, "security-opt", "seccomp=unconfined|default|strict, no-new-privileges (always on)")
 	with("cap-add", "", "name", "keep a capability", policy.AddCapability)
@@ -112,10 +127,12 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.meta, "meta", "", "write the result as isolate's meta file to a file or fd:N")
 	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
 	fl.Lookup("plan").NoOptDefVal = "text"
+	fl.BoolVar(&f.stats, "stats", false, "print a line a second on stderr about what the job uses")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing about limits; the exit code and --result tell")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "how much brig says on stderr: error, warn, info or debug")
 	fl.IntVar(&f.stopAt, "debug-stop-at", 0, "stop before an op of the plan, to test what is left behind")
 	_ = fl.MarkHidden("debug-stop-at")
+	cmd.SetFlagErrorFunc(explainFlag)
 }
 
 // securityOption is docker's --security-opt, as far as it makes sense here.

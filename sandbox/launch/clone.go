@@ -31,6 +31,8 @@ type Child struct {
 	launcher int           // the process that cloned it; it has ended, or is about to
 	program  int           // the memory file that init will map
 	release  chan struct{} // ends the thread that cloned
+	leaf     int           // the control group to be cloned into; -1 for the caller's
+	inLeaf   bool          // it was
 }
 
 // Clone begins to make a child and returns without waiting for it.
@@ -38,8 +40,14 @@ type Child struct {
 // are the ids outside with which it is cloned: the caller's, unless the caller
 // is root.
 func Clone(namespaces []plan.Namespace, uid, gid uint32) *Child {
+	return cloneInto(-1, namespaces, uid, gid)
+}
+
+// cloneInto is Clone into the control group whose directory leaf is; -1 for the
+// caller's.
+func cloneInto(leaf int, namespaces []plan.Namespace, uid, gid uint32) *Child {
 	c := &Child{
-		namespaces: namespaces, uid: uid, gid: gid, channel: -1, pidfd: -1, program: -1,
+		namespaces: namespaces, uid: uid, gid: gid, channel: -1, pidfd: -1, program: -1, leaf: leaf,
 		made: make(chan struct{}), release: make(chan struct{}),
 	}
 	// The thread must live as long as the child, since init's parent-death
@@ -142,7 +150,18 @@ func (c *Child) execute() (err error) {
 		return fmt.Errorf("opening init: %w", err)
 	}
 	defer unix.Close(exe)
-	if c.launcher, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(exe), []string{"brig-init"}, attr); err != nil {
+	name, argv := "/proc/self/fd/"+strconv.Itoa(exe), []string{"brig-init"}
+	if c.leaf >= 0 {
+		attr.Sys = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: c.leaf}
+		if c.launcher, err = syscall.ForkExec(name, argv, attr); err == nil {
+			c.inLeaf = true
+			return nil
+		}
+		// A filter around brig that has no clone3, or other ids than those that
+		// own the group: init is moved there later, which costs more.
+		attr.Sys = nil
+	}
+	if c.launcher, err = syscall.ForkExec(name, argv, attr); err != nil {
 		return fmt.Errorf("executing init: %w", err)
 	}
 	return nil

@@ -35,13 +35,15 @@ type lowering struct {
 	jobPID   cell
 	packs    int // taken from Config.Packs
 	readBack map[int]uint64
+	into     bool            // init may clone into the job's leaf
 	tmpfses  map[string]cell // further tmpfs mounts, by target
 }
 
 // lower turns the plan into a program's block, and tells where in it the values
-// read back lie, by op. The plan has passed plan.Check.
-func lower(cfg *Config) (block []byte, readBack map[int]uint64, err error) {
-	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
+// read back lie, by op. The plan has passed plan.Check. into says that clone3
+// puts a process into a control group here.
+func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err error) {
+	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
 			break // lowered at the fork
@@ -62,6 +64,8 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	switch op.Kind {
 	case plan.CloseDescriptors:
 		l.closeDescriptors()
+	case plan.Cgroup:
+		// Brig has put init there before it sent the descriptors.
 	case plan.MapIDs:
 		l.mapIDs()
 	case plan.CgroupNamespace:
@@ -70,7 +74,10 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 		l.call(unix.SYS_MOUNT, n(0), l.str("/"), n(0), n(unix.MS_REC|unix.MS_PRIVATE), n(0))
 	case plan.Open:
 		return l.open(op)
-	case plan.SetIDs, plan.InitIDs, plan.JobIDs:
+	case plan.InitIDs:
+		l.spareInit()
+		l.setIDs(op)
+	case plan.SetIDs, plan.JobIDs:
 		l.setIDs(op)
 	case plan.Scratch:
 		l.scratchMount(op)
@@ -125,6 +132,8 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 		return l.ready(op)
 	case plan.Release:
 		l.release()
+	case plan.JobCgroup:
+		l.jobCgroup(op)
 	case plan.Session:
 		l.session()
 	case plan.Rlimit:
@@ -176,9 +185,9 @@ func (l *lowering) closeDescriptors() {
 // standard descriptors and the contents of what is copied. They get the next
 // free numbers, from firstFreeFD.
 func (l *lowering) receiveDescriptors() {
-	count := 3 + len(l.cfg.Packs)
-	if l.cfg.Keep > 0 {
-		count++
+	count := l.groupFD() - firstFreeFD
+	if l.hasGroup() {
+		count += 2
 	}
 	size := 16 + 4*count
 	buf := l.alloc(8)
@@ -191,6 +200,47 @@ func (l *lowering) receiveDescriptors() {
 	l.call(unix.SYS_RECVMSG, fd(channelFD), n(msg), n(unix.MSG_CMSG_CLOEXEC))
 	l.compare(buf, 1, 0xff, 'D', unix.EPROTO)
 	l.compare(control, 8, ^uint64(0), uint64(size), unix.EPROTO) // cmsg_len: all of them
+}
+
+func (l *lowering) hasGroup() bool { return l.plan.Find(plan.Cgroup) != nil }
+
+// groupFD is the descriptor of the cgroup.procs of the job's leaf; that of its
+// directory is the next.
+func (l *lowering) groupFD() int {
+	at := firstFreeFD + 3 + len(l.cfg.Packs)
+	if l.cfg.Keep > 0 {
+		at++
+	}
+	return at
+}
+
+// intoLeaf tells whether the job is cloned into its leaf. The kernel asks for
+// the right to write the leaf's cgroup.procs, which init has only where its id
+// outside is the caller's.
+func (l *lowering) intoLeaf() bool {
+	return l.hasGroup() && l.into && l.plan.IDs.By == plan.ByInit
+}
+
+// cloneArgs is the struct clone_args with which the job is cloned into its leaf,
+// see clone(2); 0 for a plain clone.
+func (l *lowering) cloneArgs() uint64 {
+	if !l.intoLeaf() {
+		return 0
+	}
+	return l.words(unix.CLONE_INTO_CGROUP, 0, 0, 0, uint64(unix.SIGCHLD), 0, 0, 0, 0, 0, uint64(l.groupFD()+1))
+}
+
+// jobCgroup puts the job's process into its leaf where the clone has not, and
+// makes the leaf the root of what the job sees. The kernel judges the move by
+// the rights of the process that opened the file, which is brig.
+func (l *lowering) jobCgroup(op *plan.Op) {
+	if !l.intoLeaf() {
+		l.call(unix.SYS_WRITE, fd(l.groupFD()), l.str("0"), n(1))
+	}
+	l.call(unix.SYS_CLOSE_RANGE, n(uint64(l.groupFD())), n(uint64(l.groupFD()+1)), n(0))
+	if op.Data == plan.CgroupRoot {
+		l.call(unix.SYS_UNSHARE, n(unix.CLONE_NEWCGROUP))
+	}
 }
 
 func (l *lowering) mapIDs() {
@@ -227,6 +277,18 @@ func (l *lowering) writeFile(dir arg, path, text string, ok []unix.Errno) {
 // descriptor its mount gave, so that no path of the job's world is followed.
 func (l *lowering) writeProc(path, text string, ok []unix.Errno) {
 	l.writeFile(l.proc.val(), path, text, ok)
+}
+
+// spareInit lets the kernel choose any process of the job before init when the
+// memory of their control group ends. It comes before init's ids change, since
+// afterwards init cannot write its own files in /proc. Where brig's own score may
+// not be lowered, init keeps the job's.
+func (l *lowering) spareInit() {
+	if l.hasGroup() && l.plan.Find(plan.OOMScore) != nil {
+		f := l.get(unix.SYS_OPENAT, l.proc.val(), l.str("self/oom_score_adj"), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0))
+		l.callOK([]unix.Errno{unix.EACCES, unix.EPERM}, unix.SYS_WRITE, f.val(), l.str("0"), n(1))
+		l.call(unix.SYS_CLOSE, f.val())
+	}
 }
 
 // setIDs takes groups, gid and uid, in the order in which each is still allowed.
@@ -269,7 +331,7 @@ func (l *lowering) rel(path string) arg {
 func (l *lowering) fork() error {
 	forkIndex := l.program.plan
 	l.jobPID = l.cell()
-	at := l.op(kindFork, 0, l.jobPID, nil, n(0))
+	at := l.op(kindFork, 0, l.jobPID, nil, n(0), n(l.cloneArgs()))
 	// The job has no business with the channel: only init may speak for it.
 	l.call(unix.SYS_CLOSE_RANGE, n(channelFD), n(signalFD), n(0))
 	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))

@@ -99,7 +99,13 @@ func (l *lowering) release() {
 	// Nobody reads where the job's process has failed by now; its end says how.
 	l.callOK([]unix.Errno{unix.EPIPE}, unix.SYS_WRITE, fd(releaseWriteFD), l.str("G"), n(1))
 	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
-	l.op(kindServe, 0, 0, nil, fd(signalFD), l.jobPID.val())
+	// With a control group init stays when all is done, until brig has read
+	// what the group counted: a manager removes it with its last process.
+	stay := uint64(0)
+	if l.hasGroup() {
+		stay = 1
+	}
+	l.op(kindServe, 0, 0, nil, fd(signalFD), l.jobPID.val(), n(stay))
 }
 
 func (l *lowering) awaitInit() {

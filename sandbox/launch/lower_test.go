@@ -56,20 +56,39 @@ func full(t *testing.T) *Config {
 	return &Config{Plan: p, Env: []string{"A=b"}, Filters: [][]byte{allowAll}, Packs: []*Pack{pack}}
 }
 
-func TestEveryKindIsLowered(t *testing.T) {
+// grouped is full with a control group of its own.
+func grouped(t *testing.T) *Config {
+	t.Helper()
 	cfg := full(t)
+	cfg.Keep = 100
+	ops := slices.DeleteFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.CgroupNamespace })
+	ops = slices.Insert(ops, 1, plan.Op{Kind: plan.Cgroup, Data: "systemd", Source: plan.Slice, Names: []string{"memory.max=1048576"}})
+	at := slices.IndexFunc(ops, func(op plan.Op) bool { return op.Kind == plan.Session })
+	cfg.Plan.Ops = slices.Insert(ops, at, plan.Op{Kind: plan.JobCgroup, Data: plan.CgroupRoot})
+	if err := plan.Check(cfg.Plan); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestEveryKindIsLowered(t *testing.T) {
+	cfg, inGroup := full(t), grouped(t)
 	for k := plan.Kind(1); ; k++ {
 		if strings.HasPrefix(k.String(), "kind(") {
 			break
 		}
-		if cfg.Plan.Find(k) == nil {
-			t.Errorf("the tests' plan lacks %s", k)
+		if cfg.Plan.Find(k) == nil && inGroup.Plan.Find(k) == nil {
+			t.Errorf("the tests' plans lack %s", k)
 		}
 	}
-	if block, _, err := lower(cfg); err != nil {
-		t.Error(err)
-	} else {
-		verify(t, cfg, block)
+	for _, into := range []bool{false, true} {
+		for _, cfg := range []*Config{cfg, inGroup} {
+			if block, _, err := lower(cfg, into); err != nil {
+				t.Error(err)
+			} else {
+				verify(t, cfg, block)
+			}
+		}
 	}
 	for _, root := range []plan.Flags{plan.InScratch, plan.InSource} {
 		cfg := full(t)
@@ -78,7 +97,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 			cfg.Plan.Find(plan.Root).Handle = 3
 			cfg.Plan.Ops = slices.DeleteFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Overlay })
 		}
-		if block, _, err := lower(cfg); err != nil {
+		if block, _, err := lower(cfg, false); err != nil {
 			t.Errorf("root %s: %v", root, err)
 		} else {
 			verify(t, cfg, block)
@@ -173,7 +192,7 @@ func TestLowerErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := full(t)
 			tt.spoil(cfg)
-			if _, _, err := lower(cfg); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
+			if _, _, err := lower(cfg, false); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -33,9 +34,24 @@ type Config struct {
 	// Keep is a descriptor that init holds for the sandbox's life, such as the
 	// lock of its ids; 0 for none. The job never has it.
 	Keep int
+	// Group is the sandbox's control group; needed where the plan has a Cgroup
+	// op. Context ends the wait for it; nil for none.
+	Group   Group
+	Context context.Context
 	// StopAt makes init stop before that op, counted from 1; 0 for never. The
 	// sandbox then waits until brig ends: a means to test what is left behind.
 	StopAt int
+}
+
+// Group is a control group, as package cgroup makes them.
+type Group interface {
+	// InitLeaf is a directory's descriptor that init can be cloned into, or -1.
+	InitLeaf() int
+	// Join puts init into the group and insists that it is there.
+	Join(ctx context.Context, pid int) error
+	// JobLeaf is the leaf that the job's process enters: its cgroup.procs, open
+	// for writing, and its directory.
+	JobLeaf() (procs, dir int)
 }
 
 // Sandbox is a sandbox that has been started. Its methods may be called from
@@ -58,15 +74,22 @@ var ErrStopped = errors.New("init has stopped before the op asked for")
 // receive messages until the end.
 func Start(cfg *Config) (*Sandbox, error) {
 	c := cfg.Child
-	if c != nil && !c.fits(cfg.Plan) {
+	leaf := -1
+	if cfg.Group != nil {
+		leaf = cfg.Group.InitLeaf()
+	}
+	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan)) {
 		c.Discard()
 		c = nil
 	}
 	if c == nil {
-		c = Clone(cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
+		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
+	}
+	if leaf >= 0 {
+		<-c.made
 	}
 	// The clone takes longer than the lowering, which is done beside it.
-	block, readBack, err := lower(cfg)
+	block, readBack, err := lower(cfg, c.inLeaf)
 	s, merr := c.start(cfg.Plan, block, err)
 	if merr != nil && c.early && err == nil {
 		// What entry could not do, or the same failure with its reason.
@@ -115,6 +138,21 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 	}
 	if cfg.Keep > 0 {
 		fds = append(fds, cfg.Keep)
+	}
+	if cfg.Plan.Find(plan.Cgroup) != nil {
+		if cfg.Group == nil {
+			return errors.New("launch: nobody to make the control group")
+		}
+		ctx := cfg.Context
+		if ctx == nil {
+			ctx = context.Background()
+		}
+		// Before anything else: init has changed nothing of its own yet.
+		if err := cfg.Group.Join(ctx, s.pid); err != nil {
+			return err
+		}
+		procs, dir := cfg.Group.JobLeaf()
+		fds = append(fds, procs, dir)
 	}
 	if err := s.tell('D', fds); err != nil {
 		return err

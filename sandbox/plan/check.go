@@ -25,7 +25,12 @@ var ErrInvalid = errors.New("invalid plan")
 // same or a smaller rank. Each step is there for a fault that was seen:
 //
 //   - descriptors are closed before anything can be reached through them;
-//   - the cgroup namespace comes after the ids, which its owner needs;
+//   - the control group is joined before the ids change, since a service
+//     manager moves only processes of its own user, and before anything is
+//     allocated, so that all of it is charged;
+//   - the cgroup namespace comes after the ids, which its owner needs, and
+//     after the move, since it keeps for ever the root that it was made with:
+//     where the job has a leaf of its own, JobCgroup makes it there;
 //   - sources are opened while the caller's ids apply, for afterwards the
 //     caller's private directories cannot be read, and before anything is
 //     mounted over their paths;
@@ -35,14 +40,14 @@ var ErrInvalid = errors.New("invalid plan")
 //     while it has capabilities, capabilities before no_new_privs takes the way
 //     back, and the filter last, since it forbids most of the above.
 var rank = [kindEnd]int{
-	CloseDescriptors: 1, MapIDs: 2, CgroupNamespace: 3, PrivateMounts: 4, Open: 5, SetIDs: 6,
-	Scratch: 7, Upper: 8, Mkdir: 8, Symlink: 8, File: 8, Root: 9,
-	Mountpoint: 10, Copy: 10, Bind: 10, Overlay: 10, Tmpfs: 10, Proc: 10, Devpts: 10,
-	Mask: 10, Protect: 10, Sysctl: 10, Hostname: 10, Loopback: 10, Affinity: 10, OOMScore: 10,
-	Pivot: 11, ReadOnlyRoot: 12, Fork: 13,
+	CloseDescriptors: 1, Cgroup: 2, MapIDs: 3, CgroupNamespace: 4, PrivateMounts: 5, Open: 6, SetIDs: 7,
+	Scratch: 8, Upper: 9, Mkdir: 9, Symlink: 9, File: 9, Root: 10,
+	Mountpoint: 11, Copy: 11, Bind: 11, Overlay: 11, Tmpfs: 11, Proc: 11, Devpts: 11,
+	Mask: 11, Protect: 11, Sysctl: 11, Hostname: 11, Loopback: 11, Affinity: 11, OOMScore: 11,
+	Pivot: 12, ReadOnlyRoot: 13, Fork: 14,
 	InitIDs: 1, InitDrop: 2, Ready: 3, Release: 4,
-	Session: 1, Rlimit: 2, JobIDs: 3, Capabilities: 4, Chdir: 5, NoNewPrivs: 6, Landlock: 7,
-	AwaitInit: 8, Seccomp: 9, Exec: 10,
+	JobCgroup: 1, Session: 2, Rlimit: 3, JobIDs: 4, Capabilities: 5, Chdir: 6, NoNewPrivs: 7, Landlock: 8,
+	AwaitInit: 9, Seccomp: 10, Exec: 11,
 }
 
 // required are the ops without which no plan is safe, each exactly once.
@@ -54,7 +59,7 @@ var required = []Kind{
 
 // single are the further ops that may come at most once.
 var single = []Kind{
-	CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
+	Cgroup, JobCgroup, CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
 	ReadOnlyRoot, Landlock, Seccomp,
 }
 
@@ -110,6 +115,9 @@ func Check(p *Plan) error {
 		if count[k] > 1 {
 			return fmt.Errorf("%w: %d ops %s, there may be one", ErrInvalid, count[k], k)
 		}
+	}
+	if count[Cgroup] != count[JobCgroup] || count[Cgroup] > 0 && count[CgroupNamespace] > 0 {
+		return fmt.Errorf("%w: a control group is joined by init and by the job, whose cgroup namespace is made there", ErrInvalid)
 	}
 	return nil
 }
@@ -228,6 +236,12 @@ func (op *Op) check(handles map[int]handleState) error {
 		}
 	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
 		return absolute("target", op.Target)
+	case Cgroup:
+		return op.checkCgroup()
+	case JobCgroup:
+		if op.Data != "" && op.Data != CgroupRoot {
+			return fmt.Errorf("data %q is no namespace", op.Data)
+		}
 	case Landlock:
 		if op.Data != "" && op.Data != ScopeAbstract {
 			return fmt.Errorf("data %q is no scope", op.Data)
@@ -246,6 +260,20 @@ func (op *Op) check(handles map[int]handleState) error {
 			return errors.New("no command")
 		}
 	default:
+	}
+	return nil
+}
+
+// checkCgroup looks at the group's driver and place. What a setting may be is
+// the business of the package that writes it.
+func (op *Op) checkCgroup() error {
+	switch {
+	case op.Data == "cgroupfs":
+		return absolute("source", op.Source)
+	case op.Data != "systemd":
+		return fmt.Errorf("no driver %q", op.Data)
+	case op.Source != Slice:
+		return fmt.Errorf("source %q is not %s", op.Source, Slice)
 	}
 	return nil
 }

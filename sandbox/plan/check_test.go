@@ -77,14 +77,58 @@ func (p *Plan) index(k Kind) int {
 	return slices.IndexFunc(p.Ops, func(op Op) bool { return op.Kind == k })
 }
 
-func TestEveryKindInASafePlan(t *testing.T) {
+// grouped is everything with a control group of the sandbox's own, which takes
+// the place of the bare cgroup namespace.
+func grouped() *Plan {
 	p := everything()
-	if err := Check(p); err != nil {
+	drop(CgroupNamespace)(p)
+	p.Ops = slices.Insert(p.Ops, p.index(MapIDs), Op{
+		Kind: Cgroup, Data: "systemd", Source: Slice, Names: []string{"memory.max=1048576"}, Write: []string{"pids.max=16"},
+	})
+	p.Ops = slices.Insert(p.Ops, p.index(Session), Op{Kind: JobCgroup, Data: CgroupRoot})
+	return p
+}
+
+func TestEveryKindInASafePlan(t *testing.T) {
+	p, g := everything(), grouped()
+	if err := errors.Join(Check(p), Check(g)); err != nil {
 		t.Fatal(err)
 	}
 	for k := Kind(1); k < kindEnd; k++ {
-		if p.Find(k) == nil {
-			t.Errorf("the tests' plan lacks %s", k)
+		if p.Find(k) == nil && g.Find(k) == nil {
+			t.Errorf("the tests' plans lack %s", k)
+		}
+	}
+}
+
+// A control group is joined in one order, by both processes.
+func TestCheckGroup(t *testing.T) {
+	const both = "invalid plan: a control group is joined by init and by the job, whose cgroup namespace is made there"
+	for _, tt := range []struct {
+		name  string
+		spoil func(*Plan)
+		want  string
+	}{
+		{"job outside", drop(JobCgroup), both},
+		{"init outside", drop(Cgroup), both},
+		{"namespace before the move", func(p *Plan) { p.Ops = slices.Insert(p.Ops, p.index(PrivateMounts), Op{Kind: CgroupNamespace}) }, both},
+		{"after the ids", func(p *Plan) {
+			i := p.index(Cgroup)
+			p.Ops[i], p.Ops[i+1] = p.Ops[i+1], p.Ops[i]
+		}, "unsafe order: op 3: cgroup must come before map-ids"},
+		{"job enters late", func(p *Plan) {
+			i := p.index(JobCgroup)
+			p.Ops[i], p.Ops[i+1] = p.Ops[i+1], p.Ops[i]
+		}, "unsafe order: op 39: job-cgroup must come before session"},
+		{"driver", func(p *Plan) { p.Find(Cgroup).Data = "v1" }, `invalid plan: op 2 (cgroup): no driver "v1"`},
+		{"slice", func(p *Plan) { p.Find(Cgroup).Source = "user.slice" }, `invalid plan: op 2 (cgroup): source "user.slice" is not brig.slice`},
+		{"directory", func(p *Plan) { p.Find(Cgroup).Data = "cgroupfs" }, `invalid plan: op 2 (cgroup): source "brig.slice" is not an absolute, clean path`},
+		{"namespace", func(p *Plan) { p.Find(JobCgroup).Data = "x" }, `invalid plan: op 38 (job-cgroup): data "x" is no namespace`},
+	} {
+		p := grouped()
+		tt.spoil(p)
+		if err := Check(p); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 		}
 	}
 }
@@ -240,7 +284,11 @@ func TestRequiredOps(t *testing.T) {
 
 func TestSingleOps(t *testing.T) {
 	for _, k := range single {
-		p := everything()
+		whole := everything
+		if k == Cgroup || k == JobCgroup {
+			whole = grouped
+		}
+		p := whole()
 		i := p.index(k)
 		p.Ops = slices.Insert(p.Ops, i, p.Ops[i])
 		if k == Upper { // each handle is used once
@@ -251,7 +299,7 @@ func TestSingleOps(t *testing.T) {
 		if err := Check(p); !errors.Is(err, ErrInvalid) || err.Error() != want {
 			t.Errorf("two of %s: %v, want %s", k, err, want)
 		}
-		if k == Proc || k == Devpts {
+		if k == Proc || k == Devpts || k == Cgroup || k == JobCgroup {
 			continue // others need them here
 		}
 		p = everything()
@@ -267,10 +315,10 @@ func TestSingleOps(t *testing.T) {
 func TestOrder(t *testing.T) {
 	mounts := "mountpoint copy bind overlay tmpfs proc devpts mask protect sysctl hostname loopback affinity oom-score"
 	stages := []string{
-		"close-descriptors, map-ids, cgroup-namespace, private-mounts, open, set-ids, scratch, upper mkdir symlink file, root, " +
+		"close-descriptors, cgroup, map-ids, cgroup-namespace, private-mounts, open, set-ids, scratch, upper mkdir symlink file, root, " +
 			mounts + ", pivot, read-only-root, fork",
 		"init-ids, init-drop, ready, release",
-		"session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
+		"job-cgroup, session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
 	}
 	at := map[string][2]int{}
 	for s, text := range stages {

@@ -11,9 +11,14 @@ type Kind uint8
 const (
 	// CloseDescriptors closes every descriptor that init was not given.
 	CloseDescriptors Kind = iota + 1
+	// Cgroup waits until brig has put init into a control group of the
+	// sandbox's own, made by the driver Data below Source, with the limits in
+	// Names on the group and those in Write on the job's leaf.
+	Cgroup
 	// MapIDs gives the user namespace its id mappings, written by By.
 	MapIDs
-	// CgroupNamespace makes the sandbox's cgroup the root of what it sees.
+	// CgroupNamespace makes the caller's cgroup the root of what the sandbox
+	// sees, where it has none of its own.
 	CgroupNamespace
 	// PrivateMounts cuts mount propagation from and to the host.
 	PrivateMounts
@@ -82,6 +87,9 @@ const (
 	// Release tells the job's process that init has dropped its privileges.
 	Release
 
+	// JobCgroup puts the job's process into its leaf of the control group and,
+	// with CgroupRoot as Data, makes that the root of what it sees.
+	JobCgroup
 	// Session gives the job a session, and a terminal where one was asked for.
 	Session
 	// Rlimit sets one resource limit of the job.
@@ -108,14 +116,14 @@ const (
 )
 
 var kindNames = [kindEnd]string{
-	CloseDescriptors: "close-descriptors", MapIDs: "map-ids", CgroupNamespace: "cgroup-namespace",
+	CloseDescriptors: "close-descriptors", Cgroup: "cgroup", MapIDs: "map-ids", CgroupNamespace: "cgroup-namespace",
 	PrivateMounts: "private-mounts", Open: "open", SetIDs: "set-ids", Scratch: "scratch", Upper: "upper",
 	Mkdir: "mkdir", Symlink: "symlink", File: "file", Root: "root", Mountpoint: "mountpoint", Copy: "copy", Bind: "bind", Overlay: "overlay",
 	Tmpfs: "tmpfs", Proc: "proc", Devpts: "devpts", Mask: "mask", Protect: "protect", Sysctl: "sysctl",
 	Hostname: "hostname", Loopback: "loopback", Affinity: "affinity", OOMScore: "oom-score",
 	Pivot: "pivot", ReadOnlyRoot: "read-only-root", Fork: "fork",
 	InitIDs: "init-ids", InitDrop: "init-drop", Ready: "ready", Release: "release",
-	Session: "session", Rlimit: "rlimit", JobIDs: "job-ids", Capabilities: "capabilities",
+	JobCgroup: "job-cgroup", Session: "session", Rlimit: "rlimit", JobIDs: "job-ids", Capabilities: "capabilities",
 	Chdir: "chdir", NoNewPrivs: "no-new-privs", Landlock: "landlock", AwaitInit: "await-init",
 	Seccomp: "seccomp", Exec: "exec",
 }

@@ -108,13 +108,22 @@ type Op struct {
 	// descriptors of Ready.
 	Groups []uint32 `json:"groups,omitempty"`
 	Names  []string `json:"names,omitempty"`
-	// Write are the writable paths of Landlock and the candidate paths of Exec.
+	// Write are the writable paths of Landlock and the candidate paths of Exec;
+	// Names and Write are the settings of Cgroup, for the group and for the
+	// job's leaf.
 	Write []string `json:"write,omitempty"`
 }
 
 // ScopeAbstract is a Landlock op's Data where abstract Unix sockets of others
 // are out of reach, see landlock(7) on LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET.
 const ScopeAbstract = "scope abstract-unix-sockets"
+
+// CgroupRoot is a JobCgroup op's Data where the job gets a cgroup namespace.
+const CgroupRoot = "namespace"
+
+// Slice is a Cgroup op's Source with the driver systemd: the slice in which all
+// of brig's scopes lie.
+const Slice = "brig.slice"
 
 // Flags modify an op.
 type Flags uint32

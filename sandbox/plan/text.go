@@ -102,12 +102,24 @@ func (op *Op) AppendText(b []byte) []byte {
 		b = appendWord(b, n)
 	}
 	if len(op.Write) > 0 {
-		b = append(b, [...]string{" write", " from"}[map[bool]int{op.Kind == Exec: 1}[true]]...)
+		b = append(b, writeWord(op.Kind)...)
 		for _, n := range op.Write {
 			b = appendWord(b, n)
 		}
 	}
 	return b
+}
+
+// writeWord introduces an op's Write.
+func writeWord(k Kind) string {
+	switch k {
+	case Exec:
+		return " from"
+	case Cgroup:
+		return " on-job"
+	default:
+		return " write"
+	}
 }
 
 var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned"}
@@ -137,7 +149,7 @@ func appendProse(b []byte, s string) []byte {
 // taken for a word of the text form's own.
 func appendWord(b []byte, s string) []byte {
 	b = append(b, ' ')
-	if s == "from" || s == "write" {
+	if s == "from" || s == "write" || s == "on-job" {
 		return strconv.AppendQuote(b, s)
 	}
 	for _, c := range []byte(s) {

@@ -62,6 +62,7 @@ func TestTextTellsApart(t *testing.T) {
 		{{Kind: Exec, Names: []string{"a", ""}}, {Kind: Exec, Names: []string{"a"}}},
 		{{Kind: Exec, Names: []string{"a", "from", "/b"}, Write: []string{"/c"}}, {Kind: Exec, Names: []string{"a"}, Write: []string{"/b", "from", "/c"}}},
 		{{Kind: Landlock, Names: []string{"/a", "write", "/b"}}, {Kind: Landlock, Names: []string{"/a"}, Write: []string{"/b"}}},
+		{{Kind: Cgroup, Names: []string{"a", "on-job", "b"}}, {Kind: Cgroup, Names: []string{"a"}, Write: []string{"b"}}},
 		{{Kind: Exec, Names: []string{`"a"`}}, {Kind: Exec, Names: []string{"a"}}},
 		{{Kind: Exec, Names: []string{"\n"}}, {Kind: Exec, Names: []string{`\n`}}},
 		{{Kind: Open, CharDevice: 1<<8 | 3}, {Kind: Open, CharDevice: 1<<20 | 1<<8 | 3}},

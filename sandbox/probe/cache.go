@@ -200,7 +200,7 @@ func (h *Host) remember(uts *unix.Utsname, transient map[FactName]bool) {
 	presumed := *h
 	presumed.presume()
 	differing := map[FactName]Fact{}
-	for _, name := range FactNames() {
+	for _, name := range append(FactNames(), Scope) {
 		found := *h.Fact(name)
 		if found.OK != presumed.Fact(name).OK && found.Tried && !transient[name] && name != UserNS {
 			differing[name] = found

@@ -123,9 +123,23 @@ func online(usable int) int {
 	return max(countList(strings.TrimSpace(text)), usable)
 }
 
+// memoryNodes lists the nodes that have memory, which cpuset.mems takes; nil
+// where /sys does not tell.
+func memoryNodes() []int {
+	var buf [4096]byte
+	text, err := readSmall("/sys/devices/system/node/has_memory", buf[:])
+	if err != nil {
+		return nil
+	}
+	return members(strings.TrimSpace(text))
+}
+
 // countList counts the members of a list such as "0-3,8"; 0 if it is none.
-func countList(list string) int {
-	count := 0
+func countList(list string) int { return len(members(list)) }
+
+// members lists the members of a list such as "0-3,8"; nil if it is none.
+func members(list string) []int {
+	var all []int
 	for part := range strings.SplitSeq(list, ",") {
 		first, last, isRange := strings.Cut(part, "-")
 		if !isRange {
@@ -134,9 +148,11 @@ func countList(list string) int {
 		a, err := strconv.ParseUint(first, 10, 16)
 		b, err2 := strconv.ParseUint(last, 10, 16)
 		if err != nil || err2 != nil || b < a {
-			return 0
+			return nil
 		}
-		count += int(b-a) + 1
+		for n := a; n <= b; n++ {
+			all = append(all, int(n))
+		}
 	}
-	return count
+	return all
 }

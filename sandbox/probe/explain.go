@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/userns"
@@ -42,6 +43,8 @@ func Suspect(err error) FactName {
 			return ""
 		}
 		return factOf(&step.Op)
+	case errors.Is(err, cgroup.ErrManager):
+		return Scope
 	case errors.As(err, &problem):
 		return IDMaps // newuidmap or newgidmap
 	case errors.Is(err, launch.ErrClone):
@@ -79,7 +82,7 @@ func Again(ctx context.Context, err error, h *Host, q Question) (*Host, error) {
 	if h.UID == 0 { // a range that the caller has taken
 		tried.SubIDs, tried.SubIDsProblem = h.SubIDs, h.SubIDsProblem
 	}
-	for _, name := range FactNames() {
+	for _, name := range append(FactNames(), Scope) {
 		if h.Fact(name).OK != tried.Fact(name).OK {
 			return tried, nil
 		}
@@ -92,6 +95,10 @@ func explain(name FactName, err error, h *Host) (cause, fix string) {
 	var problem *userns.Problem
 	if errors.As(err, &problem) {
 		return problem.Cause, problem.Fix
+	}
+	var group *cgroup.Error
+	if errors.As(err, &group) {
+		return group.Error(), group.Fix
 	}
 	if errors.Is(err, errMemfd) {
 		return explainMemfd(err)

@@ -21,6 +21,10 @@ const (
 	IDMaps     FactName = "id_maps"
 )
 
+// Scope is a fact apart from FactNames: a host whose systemd makes no scope is
+// no worse than one without systemd.
+const Scope FactName = "cgroup_scope"
+
 // FactNames lists all of them, in the order in which they rest on each other.
 func FactNames() []FactName {
 	return []FactName{
@@ -56,6 +60,8 @@ func (h *Host) Fact(name FactName) *Fact {
 		return &h.MemfdExec
 	case IDMaps:
 		return &h.IDMaps
+	case Scope:
+		return &h.Scope
 	}
 	return nil
 }
@@ -66,7 +72,7 @@ func factOf(op *plan.Op) FactName {
 	switch op.Kind {
 	case plan.MapIDs, plan.PrivateMounts, plan.Scratch, plan.Pivot:
 		return UserNS
-	case plan.CgroupNamespace:
+	case plan.CgroupNamespace, plan.JobCgroup:
 		return CgroupNS
 	case plan.Open, plan.Protect, plan.ReadOnlyRoot:
 		return MountAttr
@@ -119,6 +125,8 @@ func (n FactName) what() string {
 		return "executing init from memory"
 	case IDMaps:
 		return "mapping subordinate ids"
+	case Scope:
+		return "a scope from systemd"
 	}
 	return string(n)
 }

@@ -23,6 +23,8 @@ type Host struct {
 	// CPUs are those the caller may use, Online how many the host has.
 	CPUs   []int `json:"cpus"`
 	Online int   `json:"online"`
+	// Nodes are the host's memory nodes, only looked up where a spec needs them.
+	Nodes []int `json:"nodes,omitempty"`
 	// Rotation spreads jobs over CPUs where each is bound to some; any number
 	// from 0.
 	Rotation int `json:"rotation"`
@@ -61,8 +63,11 @@ type Host struct {
 	// anything is refused for one of them, Try again.
 	Cached bool `json:"cached,omitempty"`
 
-	// Cgroups is how the host divides resources; only Try fills it in.
+	// Cgroups is how the host divides resources; where nothing but a launch asks
+	// it is nil unless groups of version 2 can be made. Scope says whether the
+	// manager it names makes scopes for the caller.
 	Cgroups *Cgroups `json:"cgroups,omitempty"`
+	Scope   Fact     `json:"cgroup_scope,omitzero"`
 
 	// Upper is the directory set aside for what the job changes, where a tmpfs
 	// cannot hold it. Until one is made it is the place where it would be; empty
@@ -76,6 +81,8 @@ type Host struct {
 	Owners map[string][]Owner `json:"owners,omitempty"`
 	// Mounts are the host's mount points, only read where a spec needs them.
 	Mounts []Mount `json:"mounts,omitempty"`
+	// Devices are the block devices behind the paths of I/O limits, by path.
+	Devices map[string]Device `json:"devices,omitempty"`
 }
 
 // Fact is one thing a host can or cannot do.
@@ -145,6 +152,13 @@ type Question struct {
 	SubIDs bool     // SubIDs, Tools and User
 	Online bool     // the number of CPUs that the host has, beside those of the caller
 	Mounts bool
+	Nodes  bool
 	// Owners are the directories whose files' owners are wanted.
 	Owners []string
+	// Devices are paths of which the block devices are wanted; absolute.
+	Devices []string
+	// NoCgroups leaves Cgroups out: none is to be made.
+	NoCgroups bool
+	// WhyNoCgroup asks for what explains it, where no group can be made.
+	WhyNoCgroup bool
 }

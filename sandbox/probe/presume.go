@@ -14,6 +14,24 @@ func (h *Host) presume() {
 	// tmpfs: "add support for user xattrs".
 	h.TmpfsXattr = h.since(6, 6, "user.* attributes on tmpfs")
 	h.Landlock = h.presumeLandlock()
+	h.Scope = h.presumeScope()
+}
+
+// presumeScope trusts a manager that has a socket.
+func (h *Host) presumeScope() Fact {
+	switch {
+	case h.Cgroups != nil && h.Cgroups.Manager != "":
+		return Fact{OK: true}
+	case h.Cgroups != nil && h.Cgroups.Session != Session{}:
+		f := h.systemdDriver().Fact
+		f.Tried = true
+		return f
+	}
+	return Fact{
+		Tried: true,
+		Cause: "the caller has no systemd to ask: there is none, or no session of the caller's has started one",
+		Fix:   "log in as that user (su starts no session), or let its systemd run always: sudo loginctl enable-linger USER",
+	}
 }
 
 // since is the fact that came with a version of the kernel.

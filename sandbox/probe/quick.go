@@ -46,6 +46,17 @@ func Quick(q Question) (*Host, error) {
 			return nil, err
 		}
 	}
+	h.lookDevices(q.Devices)
+	if q.Nodes {
+		h.Nodes = memoryNodes()
+	}
+	if !q.NoCgroups {
+		h.Cgroups = quickCgroups(h.UID)
+		if q.WhyNoCgroup && (h.Cgroups == nil || h.Cgroups.Parent == "" && h.Cgroups.Manager == "") {
+			h.Cgroups = ReadCgroups(h.UID)
+			h.account()
+		}
+	}
 	h.presume()
 	h.recall(uts)
 	h.placeUpper()

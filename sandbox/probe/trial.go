@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/userns"
@@ -25,6 +26,8 @@ type trial struct {
 	script string
 
 	writeMaps func(pid int) error
+	// group is the control group to be made; nil for none.
+	group *cgroup.Config
 }
 
 // mark is where the trial's job tries what only a running program can.
@@ -49,8 +52,12 @@ func (t *trial) plan() *plan.Plan {
 	p := &plan.Plan{
 		Version: plan.Version, IDs: t.ids, Stdio: plan.Pipes,
 		Namespaces: []plan.Namespace{plan.User, plan.Mount, plan.PID, plan.IPC, plan.UTS},
-		Ops:        []plan.Op{{Kind: plan.CloseDescriptors}, {Kind: plan.MapIDs}},
+		Ops:        []plan.Op{{Kind: plan.CloseDescriptors}},
 	}
+	if t.group != nil {
+		p.Ops = append(p.Ops, plan.Op{Kind: plan.Cgroup, Data: t.group.Driver, Source: t.group.Parent})
+	}
+	p.Ops = append(p.Ops, plan.Op{Kind: plan.MapIDs})
 	if t.facts[NetNS] {
 		p.Namespaces = append(p.Namespaces, plan.Net)
 	}
@@ -83,8 +90,11 @@ func (t *trial) plan() *plan.Plan {
 	try(NetNS, plan.Op{Kind: plan.Loopback})
 	add(plan.Op{Kind: plan.Pivot}, plan.Op{Kind: plan.Fork},
 		plan.Op{Kind: plan.InitIDs, UID: t.inside(), GID: t.inside()}, plan.Op{Kind: plan.InitDrop},
-		plan.Op{Kind: plan.Ready}, plan.Op{Kind: plan.Release},
-		plan.Op{Kind: plan.Session}, plan.Op{Kind: plan.JobIDs, UID: t.inside(), GID: t.inside()}, plan.Op{Kind: plan.Capabilities},
+		plan.Op{Kind: plan.Ready}, plan.Op{Kind: plan.Release})
+	if t.group != nil {
+		add(plan.Op{Kind: plan.JobCgroup})
+	}
+	add(plan.Op{Kind: plan.Session}, plan.Op{Kind: plan.JobIDs, UID: t.inside(), GID: t.inside()}, plan.Op{Kind: plan.Capabilities},
 		plan.Op{Kind: plan.Chdir, Target: "/"}, plan.Op{Kind: plan.NoNewPrivs})
 	try(Landlock, plan.Op{Kind: plan.Landlock, Names: []string{"/"}, Write: []string{"/"}})
 	add(plan.Op{Kind: plan.AwaitInit})
@@ -144,7 +154,17 @@ func (t *trial) run(ctx context.Context) error {
 		return err
 	}
 	defer null.Close()
+	var join launch.Group
+	if t.group != nil {
+		g, err := cgroup.Prepare(ctx, t.group)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = g.Close() }() // the manager's to remove
+		join = g
+	}
 	s, err := launch.Start(&launch.Config{
+		Group: join, Context: ctx,
 		Plan: p, Env: []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}, Stdio: [3]uintptr{null.Fd(), null.Fd(), null.Fd()},
 		Filters: [][]byte{allowAll[:]}, WriteMaps: t.writeMaps,
 	})

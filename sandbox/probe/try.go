@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/userns"
@@ -34,13 +35,20 @@ func Try(ctx context.Context, q Question) (*Host, error) {
 			return nil, err
 		}
 	}
+	h.lookDevices(q.Devices)
+	if q.Nodes {
+		h.Nodes = memoryNodes()
+	}
+	if h.Cgroups = ReadCgroups(h.UID); q.NoCgroups {
+		h.Cgroups.Manager = ""
+	}
 	h.presume()
 	t := &trier{host: h, transient: map[FactName]bool{}}
 	if err := t.all(ctx); err != nil {
 		return nil, err
 	}
 	h.placeUpper()
-	h.Cgroups = ReadCgroups(h.UID)
+	h.Cgroups.Drivers = h.CgroupDrivers()
 	h.remember(uts, t.transient)
 	return h, nil
 }
@@ -58,6 +66,9 @@ func (t *trier) all(ctx context.Context) error {
 	err := t.mechanisms(ctx)
 	if err == nil && t.host.UserNS.OK {
 		err = t.idMaps(ctx)
+	}
+	if err == nil && t.host.UserNS.OK && t.host.Scope.OK {
+		err = t.scope(ctx)
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -178,6 +189,23 @@ func (t *trier) newTrial() (tr *trial, done func(), err error) {
 	tr.ids = plan.IDs{Map: "single", By: plan.ByParent, CloneUID: id, CloneGID: id, UID: mapped(ids.UID), GID: mapped(ids.GID)}
 	tr.writeMaps = func(pid int) error { return userns.WriteMapsDirect(pid, ids) }
 	return tr, func() { _ = lease.Close() }, nil
+}
+
+// scope asks the manager for a scope around a sandbox that does nothing.
+func (t *trier) scope(ctx context.Context) error {
+	tr, done, err := t.newTrial()
+	if err != nil {
+		return nil //nolint:nilerr // mechanisms has found that out
+	}
+	defer done()
+	tr.facts, tr.shell = map[FactName]bool{}, false
+	tr.group = &cgroup.Config{Driver: cgroup.Systemd, Parent: plan.Slice, Socket: t.host.Cgroups.Socket, Bus: t.host.Cgroups.Bus}
+	err = tr.run(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	t.set(Scope, err)
+	return nil
 }
 
 // lowerDir is a directory that an overlay is tried on: one without mounts below

@@ -15,7 +15,8 @@
  *   WAIT     reads one byte from a descriptor and insists on its value. The
  *            end of the file means that the other side is gone: init ends.
  *   FORK     the child goes on with the next op, it becomes the job; init goes
- *            on with the op whose number is arg[0].
+ *            on with the op whose number is arg[0]. arg[1] is 0, or the struct
+ *            clone_args that puts the child into a control group.
  *   EXEC     tries each path of a list, as execvp(3) does along PATH.
  *   SERVE    init's life: reap, report the job's end, watch the channel.
  *
@@ -128,6 +129,12 @@ static long clone(u64 flags)
 	return sys(__NR_clone, flags, 0, 0, 0, 0, 0);
 }
 
+/* clone3(args, size), likewise. The size is that of CLONE_ARGS_SIZE_VER2. */
+static long clone3(u64 args)
+{
+	return sys(__NR_clone3, args, 88, 0, 0, 0, 0);
+}
+
 static void leave(int code) __attribute__((noreturn));
 static void leave(int code)
 {
@@ -235,11 +242,12 @@ static int reap(int job, int *left)
 
 /*
  * SERVE: arg[0] is a signalfd for SIGCHLD, arg[1] the job's pid. Sends one
- * report when the job has ended. If nothing else is left init ends with it;
- * else brig first looks at what is left, then says so by closing its end.
+ * report when the job has ended. If nothing else is left init ends with it,
+ * unless arg[2] is set; else brig first looks at what is left, then says so by
+ * closing its end.
  */
-static void serve(int signals, int job) __attribute__((noreturn));
-static void serve(int signals, int job)
+static void serve(int signals, int job, int stay) __attribute__((noreturn));
+static void serve(int signals, int job, int stay)
 {
 	struct pollfd p[2] = { { CHANNEL, POLLIN, 0 }, { signals, POLLIN, 0 } };
 	unsigned char info[128];
@@ -258,7 +266,7 @@ static void serve(int signals, int job)
 				sys(__NR_getrusage, RUSAGE_CHILDREN_, (u64)&H->report.children, 0, 0, 0, 0);
 				sys(__NR_getrusage, RUSAGE_SELF_, (u64)&H->report.self, 0, 0, 0, 0);
 				send_report('E');
-				if (!left)
+				if (!left && !stay)
 					leave(0);
 			}
 		}
@@ -291,7 +299,7 @@ static void run(void)
 			wait_byte(a[0], a[1]);
 			continue;
 		case FORK:
-			r = clone(SIGCHLD);
+			r = a[1] ? clone3(a[1]) : clone(SIGCHLD);
 			if (r == 0) {
 				is_job = 1;
 			} else if (r > 0) {
@@ -305,7 +313,7 @@ static void run(void)
 			r = -try_exec(op);
 			break;
 		case SERVE:
-			serve(a[0], a[1]);
+			serve(a[0], a[1], a[2]);
 		default:
 			r = -ENOSYS;
 		}

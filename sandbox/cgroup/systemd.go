@@ -1,0 +1,112 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// managerTime bounds what a service manager is waited for. One that is busy
+// answers in some milliseconds; one that takes longer hangs.
+const managerTime = 5 * time.Second
+
+// stopTime is how long a job may take to end when the scope is stopped from
+// outside, before everything in it is killed.
+const stopTime = 2 * time.Second
+
+// mountPoint is where version 2 is mounted on every host that systemd manages.
+const mountPoint = "/sys/fs/cgroup"
+
+// systemd asks a service manager for a transient scope. The manager removes it,
+// with all directories in it, when the last process is gone, whatever becomes
+// of brig: see systemd.scope(5) and the manager's D-Bus interface,
+// org.freedesktop.systemd1(5).
+type systemd struct{ bus *bus }
+
+// prepare connects while the process is still being made.
+func (s *systemd) prepare(_ context.Context, g *Group) error {
+	b, err := dial(g.cfg.Socket, g.cfg.Bus, time.Now().Add(managerTime))
+	if err != nil {
+		return s.failed(err, g)
+	}
+	s.bus = b
+	return nil
+}
+
+func (s *systemd) failed(err error, g *Group) error {
+	return failed(fmt.Errorf("%w: %w", ErrManager, err),
+		"see whether it answers: systemctl --user status (for root: systemctl status); or choose another mechanism with --cgroup-manager",
+		"asking systemd at %s for a scope", g.cfg.Socket)
+}
+
+func (s *systemd) adopt(ctx context.Context, g *Group, pid int) error {
+	defer s.hangUp()
+	stop := context.AfterFunc(ctx, s.bus.interrupt)
+	defer stop()
+	s.bus.deadline = time.Now().Add(managerTime)
+	properties, err := scopeProperties(g.cfg, pid)
+	if err != nil {
+		return err
+	}
+	unit := g.dirName()
+	if err := s.bus.startTransientUnit(unit, properties); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return s.failed(err, g)
+	}
+	where, err := pathOf(pid)
+	if err == nil && path.Base(where) != unit {
+		err = errors.New("the process is still in " + where)
+	}
+	if err != nil {
+		return s.failed(err, g)
+	}
+	if g.dir, err = openGroup(unix.AT_FDCWD, path.Join(mountPoint, where)); err != nil {
+		return s.failed(fmt.Errorf("opening the scope %s: %w", unit, err), g)
+	}
+	for _, limit := range g.cfg.Limits {
+		if err := g.set(g.dir, "", limit); err != nil {
+			return err
+		}
+	}
+	return g.makeLeaves()
+}
+
+func (s *systemd) hangUp() {
+	if s.bus != nil {
+		s.bus.close()
+		s.bus = nil
+	}
+}
+
+// remove leaves the rest to the manager, which sees the last process go.
+func (s *systemd) remove(*Group) error {
+	s.hangUp()
+	return nil
+}
+
+// scopeProperties are what the scope is made with: the limits among them, so
+// that systemctl status tells the truth and a reload of the manager keeps them.
+func scopeProperties(cfg *Config, pid int) ([]property, error) {
+	list := []property{
+		{"Description", "s", "brig sandbox"},
+		{"Slice", "s", cfg.Parent},
+		{"PIDs", "au", []uint32{uint32(pid)}},
+		{"Delegate", "b", true},
+		{"CollectMode", "s", "inactive-or-failed"},
+		{"TimeoutStopUSec", "t", uint64(stopTime / time.Microsecond)},
+	}
+	for _, s := range cfg.Limits {
+		more, err := s.properties()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	return list, nil
+}
