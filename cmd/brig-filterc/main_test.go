@@ -100,7 +100,11 @@ func TestBadEntriesAreMadeAgain(t *testing.T) {
 	if err := other.UnmarshalBinary(good); err != nil {
 		t.Fatal(err)
 	}
-	other.Filters = other.Filters[:len(other.Filters)-1]
+	for i := range other.Filters[0] {
+		if in := &other.Filters[0][i]; in.Code == 0x06 && in.K == uint32(seccomp.Errno(1)) { // return EPERM
+			in.K = uint32(seccomp.Allow)
+		}
+	}
 	weaker, err := other.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
