@@ -135,6 +135,9 @@ func (r *resolver) limitGroupOnly() error {
 			why, fix = "the kernel does not account swap", "boot it with swapaccount=1"
 		case r.controlled(s.to.Controller()):
 			r.kernel(s.name, s.asked, s.to)
+			if s.to.File == cgroup.MemoryLow {
+				r.res.Limits[len(r.res.Limits)-1].Holes = []string{holeProtection}
+			}
 			continue
 		}
 		if err := r.unheld(s.name, s.asked, why, fix); err != nil {

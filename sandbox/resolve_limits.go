@@ -33,6 +33,7 @@ const (
 	holeAffinity   = "CPUs are shared with other work of the host"
 	holeUnlimited  = "the policy sets no limit"
 	holeBestEffort = "nothing on this host holds it"
+	holeProtection = "enclosing groups share out only what they are themselves protected with"
 	holeLooks      = "between two looks (1 to 20 ms) a job can pass the limit by what its CPUs do in that time"
 )
 
