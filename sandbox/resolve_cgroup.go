@@ -62,6 +62,13 @@ func (r *resolver) resolveCgroup() error {
 	return nil
 }
 
+// noteNoGroup says in the plan why weaker mechanisms hold the limits.
+func (r *resolver) noteNoGroup() {
+	if r.group.driver == "" && r.spec.CgroupManager != CgroupNone {
+		r.note("no control group: %s", r.group.why)
+	}
+}
+
 // mustHave refuses a host without the driver that was asked for by name.
 func (r *resolver) mustHave(want string) error {
 	if want == "" {
