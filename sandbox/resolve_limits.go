@@ -46,7 +46,6 @@ const (
 
 // resolveLimits picks the mechanism for each limit, or says what is missing.
 func (r *resolver) resolveLimits() error {
-	r.noteNoGroup()
 	for _, step := range []func() error{r.limitTime, r.limitCPUs, r.limitMemory, r.limitRlimits, r.limitGroupOnly} {
 		if err := step(); err != nil {
 			return err
