@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
@@ -41,7 +40,10 @@ func (v *supervisor) concludeGroup() {
 	if v.s.res.heldBy(cgroup.MemoryMax) && c.OOM > 0 && c.OOMKilled > 0 && (l.OOMGroup || !e.Ended || jobFailed(*e)) {
 		e.Memory = Overrun{Over: true, Limit: int64(l.Memory), Seen: max(c.MemoryPeak, 0), Kernel: true}
 	}
-	if v.s.res.heldBy(cgroup.PIDsMax) && c.PIDsRefused > 0 && l.PIDs != policy.Unlimited {
+	// Before Linux 6.11 the counter also moves where an enclosing group's limit
+	// was the one that was reached; then the job had fewer than it may.
+	reached := c.PIDsPeak < 0 || c.PIDsPeak >= int64(l.PIDs)
+	if v.s.res.heldBy(cgroup.PIDsMax) && c.PIDsRefused > 0 && reached {
 		e.PIDs = Overrun{Over: true, Limit: int64(l.PIDs), Seen: c.PIDsRefused, Kernel: true}
 	}
 }
@@ -102,7 +104,9 @@ func (v *supervisor) groupReceipt(rc *Receipt, r *Result) bool {
 		rc.Peak = r.Usage.SwapPeakBytes
 	case cgroup.PIDsMax:
 		rc.Peak = r.Usage.PIDsPeak
-		touched(c.PIDsRefused)
+		if c.PIDsRefused >= 0 {
+			rc.Hit = hit(v.evidence.PIDs.Over)
+		}
 	case cgroup.CPUMax:
 		if c.Throttled >= 0 {
 			rc.Hit = hit(c.Throttled > 0)

@@ -198,6 +198,7 @@ func (r *resolver) assemble() {
 	ops := make([]plan.Op, 0, 64+len(r.open)+len(r.tree)+len(r.mounts))
 	add := func(list ...plan.Op) { ops = append(ops, list...) }
 	add(plan.Op{Kind: plan.CloseDescriptors})
+	r.noteNoGroup()
 	initGroup, jobGroup := r.groupOps()
 	add(initGroup...)
 	add(plan.Op{Kind: plan.MapIDs, Data: string(ids.By)})

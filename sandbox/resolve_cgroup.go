@@ -67,6 +67,13 @@ func (r *resolver) resolveCgroup() error {
 	return nil
 }
 
+// noteNoGroup says in the plan why weaker mechanisms hold the limits.
+func (r *resolver) noteNoGroup() {
+	if r.group.driver == "" && r.spec.CgroupManager != CgroupNone {
+		r.note("no control group: %s", r.group.why)
+	}
+}
+
 // mustHave refuses a host without the driver that was asked for by name.
 func (r *resolver) mustHave(want string) error {
 	if want == "" {
@@ -131,6 +138,9 @@ func (r *resolver) limitGroupOnly() error {
 			why, fix = "the kernel does not account swap", "boot it with swapaccount=1"
 		case r.controlled(s.to.Controller()):
 			r.kernel(s.name, s.asked, s.to)
+			if s.to.File == cgroup.MemoryLow {
+				r.res.Limits[len(r.res.Limits)-1].Holes = []string{holeProtection}
+			}
 			continue
 		}
 		if err := r.unheld(s.name, s.asked, why, fix); err != nil {

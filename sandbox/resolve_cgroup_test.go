@@ -96,6 +96,30 @@ func TestResolveFallsBackPerLimit(t *testing.T) {
 	}
 }
 
+// A quota is the group's and a set of CPUs the affinity's, where there is only one
+// controller of the two; each is written as it is.
+func TestResolveQuotaBesideAffinity(t *testing.T) {
+	p := shipped(t, "judge")
+	p.Limits.CPUs, p.Limits.CPUSet = 1.5, "2-3"
+	res, err := sandbox.Resolve(specOf(p, "./a.out"), withControllers(t, "cpu", "memory", "pids"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]string{}
+	for _, l := range res.Limits {
+		written[l.Limit] = l.Mechanism + " " + l.Written
+	}
+	if written["cpus"] != "cpu.max 150000 100000" || written["cpuset"] != "sched_setaffinity 2-3" {
+		t.Errorf("cpus %q, cpuset %q", written["cpus"], written["cpuset"])
+	}
+	if op := res.Plan.Find(plan.Affinity); op == nil || op.Data != "2-3" {
+		t.Errorf("affinity: %v", op)
+	}
+	if !slices.Contains(res.Filter.Deny, "sched_setaffinity") {
+		t.Error("the job may widen its mask")
+	}
+}
+
 // Who makes the group: what is the caller's own comes before asking, and a
 // manager by name is taken or refused.
 func TestResolveManager(t *testing.T) {

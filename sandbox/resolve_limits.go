@@ -33,11 +33,16 @@ const (
 	holeAffinity   = "CPUs are shared with other work of the host"
 	holeUnlimited  = "the policy sets no limit"
 	holeBestEffort = "nothing on this host holds it"
+	holeProtection = "enclosing groups share out only what they are themselves protected with"
 	holeLooks      = "between two looks (1 to 20 ms) a job can pass the limit by what its CPUs do in that time"
 )
 
-// mechanismPoll is that of limits for which brig looks at the processes.
-const mechanismPoll = "poll"
+// The mechanisms that have no file or rlimit to be named by: brig looks at the
+// processes, and the CPUs that each may use.
+const (
+	mechanismPoll     = "poll"
+	mechanismAffinity = "sched_setaffinity"
+)
 
 // resolveLimits picks the mechanism for each limit, or says what is missing.
 func (r *resolver) resolveLimits() error {
@@ -149,23 +154,23 @@ func (r *resolver) limitCPUs() error {
 		} else {
 			want = min(want, whole)
 			r.limit(LimitPlan{
-				Limit: "cpus", Asked: formatCPUs(l.CPUs), Mechanism: "sched_setaffinity", EnforcedBy: ByKernel,
+				Limit: "cpus", Asked: formatCPUs(l.CPUs), Mechanism: mechanismAffinity, EnforcedBy: ByKernel,
 				Written: strconv.Itoa(want), Holes: []string{holeAffinity},
 			})
 		}
 	}
-	if want < len(h.CPUs) && !(r.controlled("cpuset") && want == len(allowed)) {
+	if want < len(h.CPUs) && (!r.controlled("cpuset") || want < len(allowed)) {
 		chosen := r.chooseCPUs(allowed, want)
 		r.setup = append(r.setup, plan.Op{Kind: plan.Affinity, Data: cpuList(chosen)})
 		r.pinned = true
-		if i := len(r.res.Limits) - 1; r.res.Limits[i].Limit == "cpus" && r.res.Limits[i].Mechanism != "none" {
+		if i := len(r.res.Limits) - 1; r.res.Limits[i].Limit == "cpus" && r.res.Limits[i].Mechanism == mechanismAffinity {
 			r.res.Limits[i].Written = cpuList(chosen)
 		}
 	}
 	if l.CPUSet != "" && r.controlled("cpuset") {
 		r.kernel("cpuset", l.CPUSet, cgroup.Setting{File: cgroup.CPUSet, Value: cpuList(allowed)})
 	} else if l.CPUSet != "" {
-		r.limit(LimitPlan{Limit: "cpuset", Asked: l.CPUSet, Mechanism: "sched_setaffinity", EnforcedBy: ByKernel, Written: cpuList(allowed)})
+		r.limit(LimitPlan{Limit: "cpuset", Asked: l.CPUSet, Mechanism: mechanismAffinity, EnforcedBy: ByKernel, Written: cpuList(allowed)})
 	}
 	return nil
 }

@@ -110,7 +110,8 @@ func TestStartTransientUnit(t *testing.T) {
 		{"other signals between", [][]byte{ok, answer(kindSignal, 0, "UnitNew", "", "so", textBody("a", "/b")), reply, removed(job, "done")}, ""},
 		{"failed", [][]byte{ok, reply, removed(job, "failed")}, `the job of the scope brig-1.scope ended with "failed"`},
 		{
-			"an error", [][]byte{ok, answer(kindError, 1, "", "org.freedesktop.systemd1.UnitExists", "s", textBody("Unit brig-1.scope already exists."))},
+			"an error",
+			[][]byte{ok, answer(kindError, 1, "", "org.freedesktop.systemd1.UnitExists", "s", textBody("Unit brig-1.scope already exists."))},
 			"org.freedesktop.systemd1.UnitExists: Unit brig-1.scope already exists.",
 		},
 		{"another's error", [][]byte{ok, answer(kindError, 9, "", "x.y", "s", textBody("no")), reply, removed(job, "done")}, ""},

@@ -37,26 +37,45 @@ func (c *cgroupfs) prepare(_ context.Context, g *Group) error {
 	return g.finishLeaves()
 }
 
-// make makes the directory and locks it. Somebody who sweeps may take it in
-// between; the next try then has it anew.
+// make makes the directory and locks it. Somebody who sweeps may find it before
+// it is locked, and take it: then there is another one.
 func (c *cgroupfs) make(g *Group) error {
 	for try := 0; ; try++ {
 		err := unix.Mkdirat(c.parent, g.name, 0o755)
-		if err != nil {
+		if err == nil {
+			err = c.lock(g)
+		}
+		if err == nil {
+			return nil
+		}
+		if try >= 10 || !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
-		g.dir, err = openGroup(c.parent, g.name)
-		if err == nil {
-			if err = unix.Flock(g.dir, unix.LOCK_EX|unix.LOCK_NB); err == nil {
-				return nil
-			}
-			unix.Close(g.dir)
-			g.dir = -1
-		}
-		if try >= 10 {
+		if g.name, err = newName(); err != nil {
 			return err
 		}
 	}
+}
+
+// lock opens the directory and locks it, and looks that it is still there.
+func (c *cgroupfs) lock(g *Group) error {
+	dir, err := openGroup(c.parent, g.name)
+	if err != nil {
+		return err
+	}
+	var open, named unix.Stat_t
+	if err = unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		err = errors.Join(unix.Fstat(dir, &open), unix.Fstatat(c.parent, g.name, &named, unix.AT_SYMLINK_NOFOLLOW))
+	}
+	if err == nil && open.Ino != named.Ino {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		unix.Close(dir)
+		return err
+	}
+	g.dir = dir
+	return nil
 }
 
 // passOn lets groups below the parent have the controllers that the limits

@@ -75,11 +75,10 @@ type driver interface {
 // Prepare makes what of a group can be made before there is a process in it.
 func Prepare(ctx context.Context, cfg *Config) (*Group, error) {
 	g := &Group{cfg: cfg, dir: -1, init: -1, job: -1, procs: -1, readBack: map[string]string{}}
-	var random [4]byte
-	if _, err := unix.Getrandom(random[:], 0); err != nil {
-		return nil, failed(err, "", "choosing a name for the control group")
+	var err error
+	if g.name, err = newName(); err != nil {
+		return nil, err
 	}
-	g.name = namePrefix + strconv.Itoa(os.Getpid()) + "-" + hex.EncodeToString(random[:])
 	switch cfg.Driver {
 	case Systemd:
 		g.driver = &systemd{}
@@ -93,6 +92,15 @@ func Prepare(ctx context.Context, cfg *Config) (*Group, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// newName is a name that no other group has.
+func newName() (string, error) {
+	var random [4]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return "", failed(err, "", "choosing a name for the control group")
+	}
+	return namePrefix + strconv.Itoa(os.Getpid()) + "-" + hex.EncodeToString(random[:]), nil
 }
 
 // namePrefix begins the name of every group of brig's.

@@ -195,7 +195,7 @@ func (t *trier) newTrial() (tr *trial, done func(), err error) {
 func (t *trier) scope(ctx context.Context) error {
 	tr, done, err := t.newTrial()
 	if err != nil {
-		return nil //nolint:nilerr // mechanisms has found that out
+		return nil // mechanisms has found that out
 	}
 	defer done()
 	tr.facts, tr.shell = map[FactName]bool{}, false
