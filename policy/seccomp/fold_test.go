@@ -9,9 +9,13 @@ import (
 // argument compares the low half of an argument and goes on or answers.
 func argument(i int, k uint32, then, otherwise Action) []Insn {
 	return []Insn{
-		{Code: opLoad, K: uint32(offArgs + 8*i + 4)}, {Code: opAnd}, {Code: opJumpEQ, JF: 3},
-		{Code: opLoad, K: uint32(offArgs + 8*i)}, {Code: opJumpEQ, K: k, JF: 1},
-		{Code: opReturn, K: uint32(then)}, {Code: opReturn, K: uint32(otherwise)},
+		{Code: opLoad, K: uint32(offArgs + 8*i + 4)},
+		{Code: opAnd},
+		{Code: opJumpEQ, JF: 3},
+		{Code: opLoad, K: uint32(offArgs + 8*i)},
+		{Code: opJumpEQ, K: k, JF: 1},
+		{Code: opReturn, K: uint32(then)},
+		{Code: opReturn, K: uint32(otherwise)},
 	}
 }
 
@@ -19,7 +23,9 @@ func argument(i int, k uint32, then, otherwise Action) []Insn {
 // rest is answered alike.
 func stack(otherwise Action, code map[uint32][]Insn) []Insn {
 	f := []Insn{
-		{Code: opLoad, K: offArch}, {Code: opJumpEQ, K: auditAMD64, JT: 1}, {Code: opReturn, K: uint32(KillProcess)},
+		{Code: opLoad, K: offArch},
+		{Code: opJumpEQ, K: auditAMD64, JT: 1},
+		{Code: opReturn, K: uint32(KillProcess)},
 		{Code: opLoad, K: offNumber},
 	}
 	for n, c := range code {

@@ -4,8 +4,6 @@ import "golang.org/x/sys/unix"
 
 // What entry, the assembly in entry_amd64.s, reads and leaves behind. The Go
 // runtime does not exist when it runs, and keeps these as they are.
-//
-//nolint:unused // by Go
 var (
 	// entryFlags are those of DefaultNamespaces, for the launcher's clone.
 	entryFlags uint64 = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
