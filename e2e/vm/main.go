@@ -1,0 +1,4 @@
+// Command vm makes and starts the virtual machines.
+package main
+
+func main() {}
