@@ -53,7 +53,7 @@ func arguments(image, payload string, accel []string, mode string) []string {
 		"-kernel", filepath.Join(image, "kernel"), "-initrd", filepath.Join(image, "initrd"),
 		// Without the mitigations, which cost an emulated CPU much and protect
 		// nobody here. A panic ends QEMU.
-		"-append", "root=/dev/vda rw fsck.mode=skip console=ttyS0 panic=-1 quiet loglevel=4 " +
+		"-append", "root=/dev/vda rootfstype=ext4 rootflags=noatime rw console=ttyS0 panic=-1 quiet loglevel=4 " +
 			"systemd.show_status=no mitigations=off no5lvl brig.vm=" + mode,
 		"-device", "virtio-rng-pci",
 		// The image is shared and never changes: what the machine writes is
