@@ -64,8 +64,35 @@ func findBrig() (dir string, cleanup func(), err error) {
 // may leave anything behind.
 func TestScripts(t *testing.T) {
 	sandboxtest.Leaks(t)
+	runScripts(t, filepath.Join("testdata", "script"))
+}
+
+// machineVariable names the scripts below testdata/machine that TestMachine is
+// to run: a directory, or a file without its ending.
+const machineVariable = "BRIG_TEST_MACHINE"
+
+// TestMachine runs scripts that need a machine of a certain kind, or one that
+// was changed for them, in the virtual machines of e2e/vm.
+func TestMachine(t *testing.T) {
+	name := os.Getenv(machineVariable)
+	if name == "" {
+		t.Skip("runs in the virtual machines: make vm-test")
+	}
+	sandboxtest.Leaks(t)
+	path := filepath.Join("testdata", "machine", filepath.FromSlash(name))
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		runScripts(t, path)
+		return
+	}
+	runScripts(t, "", path+".txtar")
+}
+
+// runScripts runs the scripts of a directory, or single ones.
+func runScripts(t *testing.T, dir string, files ...string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Dir:                 dir,
+		Files:               files,
 		Setup:               setup,
 		Condition:           condition,
 		Cmds:                commands,
@@ -75,8 +102,11 @@ func TestScripts(t *testing.T) {
 }
 
 // condition lets a script write [userns] for each feature that
-// sandboxtest.Has knows. A script that cannot do without a feature says need.
+// sandboxtest.Has knows, and [slow]. A script that cannot do without a feature says need.
 func condition(feature string) (bool, error) {
+	if feature == "slow" {
+		return slow() > 1, nil
+	}
 	err := sandboxtest.Has(feature)
 	if err != nil && !isMissing(err) {
 		return false, err

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	source "github.com/brig-sandbox/brig/e2e/payload"
 )
 
 // carried are the packages whose tests run in the machines. Those that need no
@@ -19,7 +21,8 @@ var carried = []string{"e2e"}
 
 // payload makes the read-only disk that a machine mounts at /opt/brig:
 //
-//	bin/        brig, brig-filterc, agent and the load programs
+//	bin/        brig, brig-filterc and the agent
+//	payloads/   the C programs of scripts, where there is a compiler here
 //	src/        the tree, without what was built, and in it the compiled tests
 func payload(ctx context.Context, tree, dir string) (string, error) {
 	root := filepath.Join(dir, "payload")
@@ -41,6 +44,14 @@ func payload(ctx context.Context, tree, dir string) (string, error) {
 	for _, pkg := range carried {
 		target := filepath.Join(root, "src", pkg, filepath.Base(pkg)+".test")
 		if err := goTool(ctx, tree, "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", target, "./"+pkg); err != nil {
+			return "", err
+		}
+	}
+	if _, err := exec.LookPath("gcc"); err == nil {
+		if err := os.Mkdir(filepath.Join(root, "payloads"), 0o755); err != nil {
+			return "", err
+		}
+		if err := source.CompileAll(filepath.Join(tree, "e2e", "testdata"), filepath.Join(root, "payloads")); err != nil {
 			return "", err
 		}
 	}
