@@ -67,26 +67,6 @@ func TestScripts(t *testing.T) {
 	runScripts(t, filepath.Join("testdata", "script"))
 }
 
-// machineVariable names the scripts below testdata/machine that TestMachine is
-// to run: a directory, or a file without its ending.
-const machineVariable = "BRIG_TEST_MACHINE"
-
-// TestMachine runs scripts that need a machine of a certain kind, or one that
-// was changed for them, in the virtual machines of e2e/vm.
-func TestMachine(t *testing.T) {
-	name := os.Getenv(machineVariable)
-	if name == "" {
-		t.Skip("runs in the virtual machines: make vm-test")
-	}
-	sandboxtest.Leaks(t)
-	path := filepath.Join("testdata", "machine", filepath.FromSlash(name))
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		runScripts(t, path)
-		return
-	}
-	runScripts(t, "", path+".txtar")
-}
-
 // runScripts runs the scripts of a directory, or single ones.
 func runScripts(t *testing.T, dir string, files ...string) {
 	t.Helper()

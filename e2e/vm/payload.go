@@ -43,7 +43,7 @@ func payload(ctx context.Context, tree, dir string) (string, error) {
 	}
 	for _, pkg := range carried {
 		target := filepath.Join(root, "src", pkg, filepath.Base(pkg)+".test")
-		if err := goTool(ctx, tree, "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", target, "./"+pkg); err != nil {
+		if err := goTool(ctx, tree, "test", "-c", "-tags", "machines", "-trimpath", "-ldflags", "-s -w", "-o", target, "./"+pkg); err != nil {
 			return "", err
 		}
 	}
