@@ -68,10 +68,10 @@ func arguments(image, payload string, accel []string, mode string) []string {
 	return args
 }
 
-// start boots a machine and waits for both of its sessions. dir takes its
-// console's log. The machine ends with the context, and with this process.
-func start(ctx context.Context, image, payload, dir string, accel []string) (*machine, error) {
-	m := &machine{console: filepath.Join(dir, "console"), ended: make(chan struct{})}
+// start boots a machine and waits for both of its sessions. console is the file
+// for what its kernel says. The machine ends with the context, and with this process.
+func start(ctx context.Context, image, payload, console string, accel []string) (*machine, error) {
+	m := &machine{console: console, ended: make(chan struct{})}
 	args := append(arguments(image, payload, accel, "test"),
 		"-chardev", "file,id=console,path="+m.console, "-serial", "chardev:console",
 		// Nobody sits at the terminals of the two logins.

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -84,17 +86,22 @@ func testSystem(t *testing.T, s system, disk string) {
 		t.Logf("without KVM: %s (found out in %v)", why, since(begin))
 	}
 	begin = time.Now()
-	m, err := start(t.Context(), image, disk, t.TempDir(), accel)
+	// What the machine says can be read there while it runs, and afterwards.
+	logs := filepath.Join(filepath.Dir(image), "log")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m, err := start(t.Context(), image, disk, filepath.Join(logs, s.name+"-console"), accel)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.kill)
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
-	g := &guest{machine: m, slow: why != ""}
+	g := &guest{machine: m, slow: why != "", logs: logs}
 
 	t.Run("sessions", g.testSessions)
-	t.Run("user", func(t *testing.T) { g.suite(t, m.user, "-test.skip", "^("+outside+"|TestMachine)$") })
-	t.Run("root", func(t *testing.T) { g.suite(t, m.root, "-test.skip", "^("+outside+"|TestMachine)$") })
+	t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
+	t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
 	t.Run("limits", func(t *testing.T) {
 		undo := g.delegateAll(t)
 		defer undo()
@@ -110,6 +117,7 @@ func testSystem(t *testing.T, s system, disk string) {
 type guest struct {
 	*machine
 	slow bool
+	logs string // the directory for what tests print while they run
 }
 
 // must runs a shell command in a session and fails the test unless it
@@ -153,8 +161,14 @@ func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
 	g.test(t, s, []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$")
 }
 
-func (g *guest) suite(t *testing.T, s *session, args ...string) {
+// suite runs all that looks at a kernel, with fewer sandboxes in the tests that
+// make many.
+func (g *guest) suite(t *testing.T, s *session) {
 	t.Helper()
+	args := []string{"-test.skip", "^(" + outside + "|TestMachine)$"}
+	if g.slow {
+		args = append(args, "-runs=60")
+	}
 	g.test(t, s, nil, nil, args...)
 }
 
@@ -176,8 +190,13 @@ func (g *guest) test(t *testing.T, s *session, env, wrap []string, args ...strin
 	argv = append(argv, tests+"/e2e.test", "-test.v=test2json", "-test.parallel=4",
 		fmt.Sprintf("-test.timeout=%ds", suiteTime-10))
 	begin := time.Now()
+	log, err := os.OpenFile(filepath.Join(g.logs, strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestMachines/"), "/", "-")), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	var out bytes.Buffer
-	code, err := s.run(&out, wire.Command{Argv: append(argv, args...), Dir: tests, Seconds: suiteTime})
+	code, err := s.run(io.MultiWriter(&out, log), wire.Command{Argv: append(argv, args...), Dir: tests, Seconds: suiteTime})
 	t.Logf("took %v", since(begin))
 	results := readReport(out.Bytes())
 	g.report(t, results)
