@@ -155,10 +155,11 @@ func (g *guest) testSessions(t *testing.T) {
 	}
 }
 
-// scripts runs the scripts below testdata/machine that name names.
+// scripts runs the scripts below testdata/machine that name names, one after the
+// other: they measure.
 func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
 	t.Helper()
-	g.test(t, s, []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$")
+	g.test(t, s, []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$", "-test.parallel=1")
 }
 
 // suite runs all that looks at a kernel, with fewer sandboxes in the tests that
