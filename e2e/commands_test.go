@@ -53,6 +53,12 @@ func setup(env *testscript.Env) error {
 		}
 	}
 	env.Setenv("HOME", home)
+	// A session's bus, without which systemctl finds no user manager.
+	for _, name := range []string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env.Setenv(name, value)
+		}
+	}
 	env.Setenv("HOSTPID", strconv.Itoa(os.Getpid()))
 	env.Setenv("BRIG", filepath.Join(brigDir, "brig"))
 	env.Setenv("PATH", brigDir+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")

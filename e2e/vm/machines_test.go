@@ -244,8 +244,8 @@ func (g *guest) recordSkips(t *testing.T, s *session, file string) {
 // testNothingLeft looks for what all those tests may have left in the machine.
 func (g *guest) testNothingLeft(t *testing.T) {
 	if got := g.must(t, g.root, `pgrep -a brig || true
-		find /sys/fs/cgroup -name '*brig*' ! -name '*brig-login*'
-		find /tmp /var/tmp /dev/shm /run -mindepth 1 -name '*brig*' ! -name 'brig-test-skips*' ! -path '*brig-login*' ! -path '/run/systemd/*' ! -path '/run/udev/*' 2>/dev/null`); got != "" {
+		find /sys/fs/cgroup -type d -name 'brig*' ! -name brig.slice
+		find /tmp /var/tmp /dev/shm /run/user /home -name '*brig-*' ! -name 'brig-test-skips*'`); got != "" {
 		t.Errorf("left in the machine:\n%s", got)
 	}
 }

@@ -42,7 +42,7 @@ var variants = []variant{
 	{
 		// bob has never logged in: no user manager, no bus, no runtime directory.
 		name:   "no-user-bus",
-		wrap:   []string{"su", "-s", "/bin/sh", "-", "bob", "-c", `cd /opt/brig/src/e2e && exec "$@"`, "sh"},
+		wrap:   []string{"env", "POSIXLY_CORRECT=1", "su", "-c", `unset POSIXLY_CORRECT; cd /opt/brig/src/e2e && exec "$@"`, "-", "bob", "sh"},
 		asRoot: true,
 	},
 	{

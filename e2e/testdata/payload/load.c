@@ -4,6 +4,7 @@
  *                              time of all in ms
  *   load memory MIB SECONDS    touches memory and holds it; prints held
  *   load write FILE MIB        writes past the page cache; prints the ms it took
+ *   load read FILE MIB         reads past the page cache; prints the ms it took
  *   load race                  makes processes as fast as it can, which end at
  *                              once, so that there is always another one
  */
@@ -59,18 +60,18 @@ static int memory(long mib, long seconds)
 	return p[(mib << 20) - 1] - 1;
 }
 
-static int writes(const char *file, long mib)
+static int transfer(int writes, const char *file, long mib)
 {
 	void *block;
-	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+	int fd = open(file, (writes ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) | O_DIRECT, 0600);
 	if (fd < 0 || posix_memalign(&block, 4096, 1 << 18))
 		return fail(file);
 	memset(block, 1, 1 << 18);
 	long begin = now();
 	for (long i = 0; i < mib * 4; i++)
-		if (write(fd, block, 1 << 18) != 1 << 18)
+		if ((writes ? write(fd, block, 1 << 18) : read(fd, block, 1 << 18)) != 1 << 18)
 			return fail(file);
-	if (fsync(fd))
+	if (writes && fsync(fd))
 		return fail(file);
 	printf("%ld\n", now() - begin);
 	return 0;
@@ -91,9 +92,11 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[1], "memory"))
 		return memory(atol(argv[2]), atol(argv[3]));
 	if (argc == 4 && !strcmp(argv[1], "write"))
-		return writes(argv[2], atol(argv[3]));
+		return transfer(1, argv[2], atol(argv[3]));
+	if (argc == 4 && !strcmp(argv[1], "read"))
+		return transfer(0, argv[2], atol(argv[3]));
 	if (argc == 2 && !strcmp(argv[1], "race"))
 		return race();
-	fprintf(stderr, "usage: load cpu|memory|write|race ...\n");
+	fprintf(stderr, "usage: load cpu|memory|write|read|race ...\n");
 	return 2;
 }
