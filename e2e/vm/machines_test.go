@@ -111,6 +111,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Run("variants", g.testVariants)
 	t.Run("left", g.testNothingLeft)
 	t.Logf("QEMU used %v of CPU time", m.cpuTime())
+	t.Run("panic", g.testPanic)
 }
 
 // guest is a machine under test.
@@ -180,6 +181,7 @@ func (g *guest) test(t *testing.T, s *session, env, wrap []string, args ...strin
 	t.Helper()
 	const tests = "/opt/brig/src/e2e"
 	env = append(env, "BRIG_BIN=/opt/brig/bin/brig", "BRIG_TEST_PAYLOADS=/opt/brig/payloads",
+		"TMPDIR=/var/tmp", // on the disk, where io can be limited
 		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
 	if g.slow {
 		env = append(env, "BRIG_TEST_SLOW="+emulated)
@@ -247,6 +249,21 @@ func (g *guest) testNothingLeft(t *testing.T) {
 		find /sys/fs/cgroup -type d -name 'brig*' ! -name brig.slice
 		find /tmp /var/tmp /dev/shm /run/user /home -name '*brig-*' ! -name 'brig-test-skips*'`); got != "" {
 		t.Errorf("left in the machine:\n%s", got)
+	}
+}
+
+// testPanic shows that the end of a machine in the middle of a test is seen and
+// told. There is no machine after it.
+func (g *guest) testPanic(t *testing.T) {
+	_, err := g.root.run(io.Discard, wire.Command{Argv: []string{"sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger"}})
+	if err == nil || !strings.Contains(err.Error(), "the machine has ended") {
+		t.Errorf("a machine whose kernel panics gives %v", err)
+	}
+	if console := g.tail(); !strings.Contains(console, "Kernel panic") {
+		t.Errorf("no panic on the console: %s", console)
+	}
+	if _, err := g.user.run(io.Discard, wire.Command{Argv: []string{"true"}}); err == nil {
+		t.Error("a machine that has ended runs a command")
 	}
 }
 
