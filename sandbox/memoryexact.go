@@ -157,22 +157,30 @@ func (x *exactMemory) add(pid int, st procStat) {
 		}
 	}
 	if shared > 0 {
-		x.addShared(strconv.Itoa(pid) + dir)
+		x.addShared(strconv.Itoa(pid)+dir, shared)
 	}
 }
 
 // addShared adds the mappings of shared memory without a file system that
 // anybody could see into: the kernel names them so, and a job that gives a
 // file such a name only charges itself.
-func (x *exactMemory) addShared(process string) {
+//
+// all is what the process shares, of which these are a part.
+func (x *exactMemory) addShared(process string, all int64) {
 	if x.buf == nil {
 		x.buf = make([]byte, 32<<10)
 	}
 	fd, err := unix.Openat(x.scan.dir, process+"/smaps", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
-			x.err = fmt.Errorf("/proc/%s/smaps: %w", process, err)
-		}
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
+		return
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		// It has changed its ids, or its program, since its sum was read.
+		x.sum += all
+		return
+	default:
+		x.err = fmt.Errorf("/proc/%s/smaps: %w", process, err)
 		return
 	}
 	defer func() { _ = unix.Close(fd) }()

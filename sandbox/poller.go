@@ -72,8 +72,7 @@ type poller struct {
 }
 
 // firstLook is when a job is looked at first. One that is done by then has
-// cost nothing; a greedy one has had a few megabytes, since a page costs half a
-// microsecond at the least.
+// cost nothing; a greedy one has had 24 MB at the most, see memoryRate.
 const firstLook = 3 * time.Millisecond
 
 // startPoller begins to watch.
