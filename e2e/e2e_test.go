@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -82,10 +84,14 @@ func runScripts(t *testing.T, dir string, files ...string) {
 }
 
 // condition lets a script write [userns] for each feature that
-// sandboxtest.Has knows, and [slow]. A script that cannot do without a feature says need.
+// sandboxtest.Has knows, [slow], and [cgroupv2] where brig has a control group
+// for its jobs, wherever it takes it from. A script that cannot do without a feature says need.
 func condition(feature string) (bool, error) {
-	if feature == "slow" {
+	switch feature {
+	case "slow":
 		return slow() > 1, nil
+	case "cgroupv2":
+		return controlGroups(), nil
 	}
 	err := sandboxtest.Has(feature)
 	if err != nil && !isMissing(err) {
@@ -93,3 +99,35 @@ func condition(feature string) (bool, error) {
 	}
 	return err == nil, nil
 }
+
+// controlGroups reports whether the kernel holds the memory of brig's jobs here,
+// for which there must be a control group. Brig is asked, since it may get one
+// from a service manager.
+var controlGroups = sync.OnceValue(func() bool {
+	dir, err := os.MkdirTemp("", "brig-test-limits-")
+	if err != nil {
+		return false
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "r.json")
+	cmd := exec.Command(filepath.Join(brigDir, "brig"), "run", "--policy", "strict", "--memory", "64MiB", "--result", file, "--", "true")
+	if err := cmd.Run(); err != nil {
+		return false
+	}
+	data, err := os.ReadFile(file)
+	var result struct {
+		Receipt []struct {
+			Limit      string
+			EnforcedBy string `json:"enforced_by"`
+		}
+	}
+	if err != nil || json.Unmarshal(data, &result) != nil {
+		return false
+	}
+	for _, line := range result.Receipt {
+		if line.Limit == "memory" {
+			return line.EnforcedBy == "kernel"
+		}
+	}
+	return false
+})

@@ -1,7 +1,9 @@
 // Command vm gives a person a shell in one of the virtual machines that the
-// tests run in (make vm-shell), or makes their images beforehand:
+// tests run in (make vm-shell), runs one command in one, or makes their images
+// beforehand:
 //
 //	vm shell [-root] [-system debian13]
+//	vm run [-root] [-system debian13] command [arg...]
 //	vm image [-system debian13]
 //
 // The machines are Debian with systemd, as users have it. An image is made once
@@ -27,7 +29,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"github.com/brig-sandbox/brig/e2e/vm/wire"
 )
+
+// runTime bounds one command.
+const runTime = time.Hour
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
@@ -38,7 +46,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: vm shell|image [flags]")
+		return errors.New("usage: vm shell|run|image [flags]")
 	}
 	flags := flag.NewFlagSet("vm "+args[0], flag.ContinueOnError)
 	name := flags.String("system", systems[len(systems)-1].name, "the machine's system")
@@ -58,15 +66,10 @@ func run(ctx context.Context, args []string) error {
 	case "image":
 		_, err := fmt.Println(image) //nolint:forbidigo // a command's answer
 		return err
-	case "shell":
-		return shell(ctx, s, image, *asRoot)
+	case "shell", "run":
+	default:
+		return fmt.Errorf("unknown command %q: want shell, run or image", args[0])
 	}
-	return fmt.Errorf("unknown command %q: want shell or image", args[0])
-}
-
-// shell becomes the terminal of one of a machine's two logins, until the person
-// there logs out. It runs in the tree's top directory.
-func shell(ctx context.Context, s system, image string, asRoot bool) error {
 	dir, err := os.MkdirTemp("", "brig-test-vm-")
 	if err != nil {
 		return err
@@ -80,6 +83,28 @@ func shell(ctx context.Context, s system, image string, asRoot bool) error {
 	if why != "" {
 		fmt.Fprintln(os.Stderr, "vm: without KVM everything is slow:", why)
 	}
+	if args[0] == "shell" {
+		return shell(ctx, s, arguments(image, disk, accel, "shell"), dir, *asRoot)
+	}
+	m, err := start(ctx, image, disk, filepath.Join(dir, "console"), accel)
+	if err != nil {
+		return err
+	}
+	defer m.kill()
+	session := m.user
+	if *asRoot {
+		session = m.root
+	}
+	code, err := session.run(os.Stdout, wire.Command{Argv: flags.Args(), Seconds: int(runTime.Seconds())})
+	if err == nil && code != 0 {
+		err = fmt.Errorf("%s ended with %d", flags.Arg(0), code)
+	}
+	return err
+}
+
+// shell becomes the terminal of one of a machine's two logins, until the person
+// there logs out.
+func shell(ctx context.Context, s system, args []string, dir string, asRoot bool) error {
 	// hvc0 is alice's login, hvc1 root's; the terminal is for one of them.
 	mine, other := "virtconsole,chardev=terminal", "virtconsole,chardev=nowhere"
 	login := []string{"-device", mine, "-device", other}
@@ -89,7 +114,7 @@ func shell(ctx context.Context, s system, image string, asRoot bool) error {
 		who = "root"
 	}
 	fmt.Fprintf(os.Stderr, "vm: %s boots; %s is logged in. Leave with exit, or with Ctrl-A X.\n", s.name, who)
-	cmd := exec.CommandContext(ctx, qemu, append(append(arguments(image, disk, accel, "shell"),
+	cmd := exec.CommandContext(ctx, qemu, append(append(args,
 		"-chardev", "file,id=console,path="+filepath.Join(dir, "console"), "-serial", "chardev:console",
 		"-chardev", "stdio,id=terminal,mux=on,signal=off", "-chardev", "null,id=nowhere"), login...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
