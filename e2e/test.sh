@@ -58,13 +58,14 @@ tests_in_machines() {
 }
 
 # Fuzz targets are found, not listed: a new one cannot be forgotten. They are
-# pure, so who runs them does not matter; each gets one worker.
+# pure, so who runs them does not matter; each gets one worker, and two share a
+# CPU.
 fuzz() {
 	grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
 		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
 			printf '%s %s\n' "$(dirname "$file")" "$target"
 		done
-	done | xargs -r -P "$(nproc)" -L 1 bash -c 'e2e/fuzz.sh "$1" "$2" "$FUZZTIME"' fuzz
+	done | xargs -r -P "$((2 * $(nproc)))" -L 1 bash -c 'e2e/fuzz.sh "$1" "$2" "$FUZZTIME"' fuzz
 }
 
 leaks() {
