@@ -20,7 +20,7 @@ HAVE_FILTERC  := $(and $(wildcard cmd/brig-filterc/main.go),$(wildcard configs/*
 
 export FUZZTIME
 
-.PHONY: all deps build bin/brig demo test bench lint install clean
+.PHONY: all deps build bin/brig demo test vm-test vm-shell bench lint install clean
 
 all: build
 
@@ -56,6 +56,17 @@ demo: deps build
 
 test: deps build
 	e2e/test.sh
+
+# The suite in virtual machines with systemd, as a user and as root; part of
+# make test. The first run makes the machines' images.
+vm-test: deps build
+	$(GO) test -tags machines -count=1 -timeout 30m -v ./e2e/vm
+
+# A shell in such a machine: VM_SYSTEM=debian12, VM_FLAGS=-root. Leave with exit
+# or Ctrl-A X.
+VM_SYSTEM ?= debian13
+vm-shell: deps build
+	@$(GO) run ./e2e/vm shell -system $(VM_SYSTEM) $(VM_FLAGS)
 
 bench: deps build
 	e2e/bench/run.sh

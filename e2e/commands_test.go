@@ -18,13 +18,20 @@ import (
 
 // commands are what scripts have beyond testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"compile":   cmdCompile,
 	"exits":     cmdExits,
 	"json":      cmdJSON,
 	"listen":    cmdListen,
 	"need":      cmdNeed,
+	"needflag":  cmdNeedFlag,
 	"payload":   cmdPayload,
 	"unreached": cmdUnreached,
 }
+
+// slowVariable tells scripts how many times longer than on an ordinary machine
+// things may take here: an emulated processor is far slower. What cannot hold
+// there is behind the condition [!slow].
+const slowVariable = "BRIG_TEST_SLOW"
 
 // testKey finds the running test in a script's values.
 type testKey struct{}
@@ -46,9 +53,23 @@ func setup(env *testscript.Env) error {
 		}
 	}
 	env.Setenv("HOME", home)
+	// A session's bus, without which systemctl finds no user manager.
+	for _, name := range []string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env.Setenv(name, value)
+		}
+	}
 	env.Setenv("HOSTPID", strconv.Itoa(os.Getpid()))
 	env.Setenv("BRIG", filepath.Join(brigDir, "brig"))
 	env.Setenv("PATH", brigDir+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
+	// What a script counts on: the time in which a brig that was started has
+	// begun its job, and how many are many.
+	env.Setenv("MOMENT", "0.6")
+	env.Setenv("MANY", "1000")
+	if slow() > 1 {
+		env.Setenv("MOMENT", "4")
+		env.Setenv("MANY", "100")
+	}
 	env.Values[testKey{}] = env.T()
 	env.Values[listenersKey{}] = &listeners{}
 	env.Defer(func() { leftInTemp(env.T(), env.Getenv("TMPDIR")) })
@@ -100,8 +121,32 @@ func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cmdNeedFlag skips the script where a command of brig lacks a flag.
+//
+//	needflag run --cgroup-manager
+func cmdNeedFlag(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: needflag command --flag")
+	}
+	help, err := exec.Command(ts.Getenv("BRIG"), args[0], "--help").CombinedOutput()
+	ts.Check(err)
+	if !strings.Contains(string(help), args[1]+" ") {
+		err := fmt.Errorf("this brig has no %s %s", args[0], args[1])
+		sandboxtest.RecordSkip("TestScripts/"+ts.Name(), args[1], err)
+		ts.Value(testKey{}).(testscript.T).Skip(err)
+	}
+}
+
+// slow is the factor that slowVariable names, 1 where it does not.
+func slow() int {
+	if n, err := strconv.Atoi(os.Getenv(slowVariable)); err == nil && n > 1 {
+		return n
+	}
+	return 1
+}
+
 // cmdExits runs a program and checks its exact exit code, and with -within
-// that it took no longer than that. Its output is there for stdout and stderr.
+// that it took no longer than that; a slow machine has more time. Its output is there for stdout and stderr.
 //
 //	exits 124 -within 2s brig run --wall-time 1s -- sleep 60
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -121,6 +166,7 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		args = args[2:]
 	}
+	within *= time.Duration(slow())
 	begin := time.Now()
 	err = ts.Exec(args[0], args[1:]...)
 	took := time.Since(begin)

@@ -17,12 +17,14 @@ needed=(
 	"find /usr/lib /usr/lib64 -name libseccomp.a -print -quit 2>/dev/null | grep -q .|libseccomp-dev"
 )
 
-# What only some tests need, which are skipped without it: the test on an old
-# kernel. Not every distribution and architecture has it.
+# What only some tests need, which are skipped without it: those on an old kernel
+# and in virtual machines. Not every distribution and architecture has it.
 optional=(
 	"command -v linux.uml|user-mode-linux"
 	"test -x /sbin/insmod|kmod"
 	"test -x /sbin/mke2fs|e2fsprogs"
+	"command -v mmdebstrap|mmdebstrap"
+	"command -v qemu-system-x86_64|qemu-system-x86"
 )
 
 # lacking CHECK|PACKAGE... prints the packages whose checks fail.

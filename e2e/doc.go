@@ -4,5 +4,6 @@
 // below it, the benchmarks and the demonstration.
 //
 // Scripts are testscript files. Beyond testscript's own commands they have
-// exits, json, listen, need and unreached; see commands_test.go.
+// compile, exits, json, listen, need, needflag, payload and unreached; see
+// commands_test.go.
 package e2e

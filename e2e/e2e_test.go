@@ -64,8 +64,15 @@ func findBrig() (dir string, cleanup func(), err error) {
 // may leave anything behind.
 func TestScripts(t *testing.T) {
 	sandboxtest.Leaks(t)
+	runScripts(t, filepath.Join("testdata", "script"))
+}
+
+// runScripts runs the scripts of a directory, or single ones.
+func runScripts(t *testing.T, dir string, files ...string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Dir:                 dir,
+		Files:               files,
 		Setup:               setup,
 		Condition:           condition,
 		Cmds:                commands,
@@ -75,8 +82,11 @@ func TestScripts(t *testing.T) {
 }
 
 // condition lets a script write [userns] for each feature that
-// sandboxtest.Has knows. A script that cannot do without a feature says need.
+// sandboxtest.Has knows, and [slow]. A script that cannot do without a feature says need.
 func condition(feature string) (bool, error) {
+	if feature == "slow" {
+		return slow() > 1, nil
+	}
 	err := sandboxtest.Has(feature)
 	if err != nil && !isMissing(err) {
 		return false, err

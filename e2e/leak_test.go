@@ -179,7 +179,7 @@ func (p *leakPlaces) run(run int, random *rand.Rand) (killed bool, err error) {
 	}
 	kill := run/len(leakJobs)%2 == 1
 	if kill {
-		time.Sleep(time.Duration(random.Int64N(int64(leakLatest))))
+		time.Sleep(time.Duration(random.Int64N(int64(leakLatest) * int64(slow()))))
 		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return false, err
 		}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that `make test` proves, after deps and build: the linter, all
-# tests as an ordinary user and, where possible, as root, each fuzz target for
-# FUZZTIME, and that nothing was left behind. Every stage runs even if an
+# tests as an ordinary user and, where possible, as root, the suite in virtual
+# machines, each fuzz target for FUZZTIME, and that nothing was left behind. Every stage runs even if an
 # earlier one failed. It closes with the tests that were skipped and the result
 # of each package.
 set -uo pipefail
@@ -51,6 +51,12 @@ tests_as_root() {
 	BRIG_BIN=$PWD/bin/brig "$GO" test -count=1 -p 1 ./...
 }
 
+# The suite on other systems, in both roles: who starts the machines does not
+# matter. It prints each test, for it is the only one that is told of.
+tests_in_machines() {
+	"$GO" test -tags machines -count=1 -timeout 30m -v -run '^TestMachines$' ./e2e/vm
+}
+
 # Fuzz targets are found, not listed: a new one cannot be forgotten. They are
 # pure, so who runs them does not matter; each gets one worker.
 fuzz() {
@@ -73,6 +79,7 @@ stage lint make --no-print-directory lint
 stage fuzz fuzz
 stage user tests_as_user
 stage root tests_as_root
+stage machines tests_in_machines
 stage leaks leaks
 
 echo
@@ -88,6 +95,8 @@ for name in user root; do
 	echo "== results as $name"
 	grep -E '^(ok|FAIL|---|panic:|\?)[[:space:]]' "$dir/$name.log" || true
 done
+echo "== results in virtual machines"
+grep -E '^(ok|FAIL|panic:)[[:space:]]|^ {0,8}--- ' "$dir/machines.log" || true
 if [[ ${#failed[@]} -gt 0 ]]; then
 	echo "FAILED: ${failed[*]}"
 	exit 1

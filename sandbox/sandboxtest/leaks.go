@@ -231,7 +231,8 @@ func cgroups() ([]string, error) {
 		if !entry.IsDir() {
 			return nil
 		}
-		if strings.HasPrefix(entry.Name(), "brig") || own != "" && strings.HasPrefix(path, own+"/") {
+		// The slice is systemd's, which keeps it once it was asked for.
+		if strings.HasPrefix(entry.Name(), "brig") && entry.Name() != "brig.slice" || own != "" && strings.HasPrefix(path, own+"/") {
 			found = append(found, path)
 		}
 		return nil

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// kvmTime is how long KVM may take to bring a kernel to its first program.
+const kvmTime = 5 * time.Second
+
+var (
+	kvm = []string{"-accel", "kvm", "-cpu", "host"}
+	tcg = []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
+)
+
+// accelerator picks KVM where a kernel truly boots with it, else emulation. A
+// device /dev/kvm says little: inside another virtual machine it may be there
+// and fail.
+func accelerator(ctx context.Context, image string) (args []string, why string) {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return tcg, err.Error()
+	}
+	f.Close()
+	ctx, cancel := context.WithTimeout(ctx, kvmTime)
+	defer cancel()
+	// A first program that fails makes the kernel panic, and that ends QEMU.
+	cmd := exec.CommandContext(ctx, qemu, append([]string{
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "512",
+		"-kernel", filepath.Join(image, "kernel"), "-initrd", filepath.Join(image, "initrd"),
+		"-append", "console=ttyS0 panic=-1 rdinit=/bin/false",
+	}, kvm...)...)
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return tcg, fmt.Sprintf("no kernel boots with /dev/kvm within %v", kvmTime)
+	}
+	if err != nil || !bytes.Contains(out, []byte("Kernel panic")) {
+		return tcg, fmt.Sprintf("no kernel boots with /dev/kvm: %v: %s", err, lastLine(out))
+	}
+	return kvm, ""
+}
+
+// lastLine is the last line of a program's output that is not empty.
+func lastLine(out []byte) []byte {
+	out = bytes.TrimSpace(out)
+	return out[bytes.LastIndexByte(out, '\n')+1:]
+}

@@ -1,0 +1,286 @@
+//go:build machines
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/brig-sandbox/brig/e2e/vm/wire"
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
+)
+
+const (
+	// emulated is how many times longer a script may take where there is no KVM.
+	emulated = "8"
+	// suiteTime bounds one run of the suite in a machine, in seconds.
+	suiteTime = 600
+)
+
+// outside are the tests of the suite that look at the source, or bring a kernel
+// of their own. They have no business in a machine.
+var outside = strings.Join([]string{
+	"TestLayout", "TestFileLengths", "TestPackages", "TestExportedNamesAreDocumented", "TestNamespacesChangeInInitOnly",
+	"TestResolveIsPure", "TestNothingRunsAtLoad", "TestNothingUnfinished", "TestImport.*", "TestBrigLinksNothingHeavy",
+	"TestReadmeLibraryExample", "TestReadmeNames", "TestExamplesAreRead", "TestShown", "TestRulesBite", "TestOldKernel", "TestLessons",
+}, "|")
+
+// TestMachines runs the suite in each system, as an ordinary user and as root,
+// both in login sessions, and then what needs the machine changed. It takes
+// minutes, and the rights of its caller do not matter to it: it is behind a
+// build tag, so that it does not run wherever all tests run.
+func TestMachines(t *testing.T) {
+	needMachines(t)
+	dir := t.TempDir()
+	begin := time.Now()
+	disk, err := payload(t.Context(), filepath.Join("..", ".."), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("what is carried in was built in %v", since(begin))
+	for _, s := range systems {
+		t.Run(s.name, func(t *testing.T) {
+			if runtime.NumCPU() >= 4 {
+				t.Parallel()
+			}
+			testSystem(t, s, disk)
+		})
+	}
+}
+
+// needMachines skips where machines cannot be had.
+func needMachines(t *testing.T) {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		sandboxtest.Lacks(t, "vm", fmt.Errorf("the machines are amd64, this is %s", runtime.GOARCH))
+	}
+	for _, tool := range []struct{ program, pkg string }{
+		{qemu, "qemu-system-x86"}, {"mmdebstrap", "mmdebstrap"}, {"mkfs.ext4", "e2fsprogs"}, {"apt-get", "apt"},
+	} {
+		if _, err := lookPath(tool.program); err != nil {
+			sandboxtest.Lacks(t, "vm", fmt.Errorf("%w (Debian: %s)", err, tool.pkg))
+		}
+	}
+}
+
+func testSystem(t *testing.T, s system, disk string) {
+	begin := time.Now()
+	image, err := s.image(t.Context())
+	if err != nil {
+		sandboxtest.Lacks(t, "vm", err)
+	}
+	t.Logf("the image was there after %v: %s", since(begin), image)
+	begin = time.Now()
+	accel, why := accelerator(t.Context(), image)
+	if why != "" {
+		t.Logf("without KVM: %s (found out in %v)", why, since(begin))
+	}
+	begin = time.Now()
+	// What the machine says can be read there while it runs, and afterwards.
+	logs := filepath.Join(filepath.Dir(image), "log")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m, err := start(t.Context(), image, disk, filepath.Join(logs, s.name+"-console"), accel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.kill)
+	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
+	g := &guest{machine: m, slow: why != "", logs: logs}
+
+	t.Run("sessions", g.testSessions)
+	t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
+	t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
+	t.Run("limits", func(t *testing.T) {
+		undo := g.delegateAll(t)
+		defer undo()
+		t.Run("user", func(t *testing.T) { g.scripts(t, m.user, "limits") })
+		t.Run("root", func(t *testing.T) { g.scripts(t, m.root, "limits") })
+	})
+	t.Run("variants", g.testVariants)
+	t.Run("left", g.testNothingLeft)
+	t.Logf("QEMU used %v of CPU time", m.cpuTime())
+	t.Run("panic", g.testPanic)
+}
+
+// guest is a machine under test.
+type guest struct {
+	*machine
+	slow bool
+	logs string // the directory for what tests print while they run
+}
+
+// must runs a shell command in a session and fails the test unless it
+// succeeds. It returns the output.
+func (g *guest) must(t *testing.T, s *session, script string) string {
+	t.Helper()
+	var out bytes.Buffer
+	code, err := s.run(&out, wire.Command{Argv: []string{"sh", "-ec", script}})
+	if err != nil || code != 0 {
+		t.Fatalf("%s: exit code %d, %v: %s", script, code, err, out.Bytes())
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// testSessions shows that the two logins are what a person at a terminal has.
+func (g *guest) testSessions(t *testing.T) {
+	for _, c := range []struct {
+		session *session
+		uid     int
+	}{{g.user, 1000}, {g.root, 0}} {
+		if c.session.UID != c.uid {
+			t.Errorf("uid %d, want %d", c.session.UID, c.uid)
+		}
+		want := fmt.Sprintf("0::/user.slice/user-%d.slice/session-", c.uid)
+		if !strings.HasPrefix(c.session.Cgroup, want) {
+			t.Errorf("the session is in %s, want %s…", c.session.Cgroup, want)
+		}
+	}
+	if got := g.must(t, g.user, "systemctl --user is-system-running || true"); got != "running" {
+		t.Errorf("alice's systemd is %s, want running", got)
+	}
+	controllers := g.must(t, g.user, "cat /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers")
+	if controllers != "cpu memory pids" {
+		t.Errorf("alice's systemd has %q, want systemd's default", controllers)
+	}
+}
+
+// scripts runs the scripts below testdata/machine that name names, one after the
+// other: they measure.
+func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
+	t.Helper()
+	g.test(t, s, []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$", "-test.parallel=1")
+}
+
+// suite runs all that looks at a kernel, with fewer sandboxes in the tests that
+// make many.
+func (g *guest) suite(t *testing.T, s *session) {
+	t.Helper()
+	args := []string{"-test.skip", "^(" + outside + "|TestMachine)$"}
+	if g.slow {
+		args = append(args, "-runs=60")
+	}
+	g.test(t, s, nil, nil, args...)
+}
+
+// test runs the compiled suite in a session and makes each of its tests one of
+// this test's. What was skipped there is listed with what is skipped here. wrap
+// is a program with arguments that runs the suite in its way.
+func (g *guest) test(t *testing.T, s *session, env, wrap []string, args ...string) {
+	t.Helper()
+	const tests = "/opt/brig/src/e2e"
+	env = append(env, "BRIG_BIN=/opt/brig/bin/brig", "BRIG_TEST_PAYLOADS=/opt/brig/payloads",
+		"TMPDIR=/var/tmp", // on the disk, where io can be limited
+		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
+	if g.slow {
+		env = append(env, "BRIG_TEST_SLOW="+emulated)
+	}
+	skips := "/tmp/brig-test-skips-" + strings.ReplaceAll(t.Name(), "/", "-")
+	env = append(env, sandboxtest.SkipsVariable+"="+skips)
+	argv := append(append([]string{}, wrap...), "env")
+	argv = append(argv, env...)
+	argv = append(argv, tests+"/e2e.test", "-test.v=test2json", "-test.parallel=4",
+		fmt.Sprintf("-test.timeout=%ds", suiteTime-10))
+	begin := time.Now()
+	log, err := os.OpenFile(filepath.Join(g.logs, strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestMachines/"), "/", "-")), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	var out bytes.Buffer
+	code, err := s.run(io.MultiWriter(&out, log), wire.Command{Argv: append(argv, args...), Dir: tests, Seconds: suiteTime})
+	t.Logf("took %v", since(begin))
+	results := readReport(out.Bytes())
+	g.report(t, results)
+	if err != nil {
+		t.Errorf("%v\n%s", err, g.tail())
+	}
+	if len(results) == 0 || code != 0 && !t.Failed() {
+		t.Errorf("exit code %d with %d tests; it said: …%s", code, len(results), lastPart(out.Bytes()))
+	}
+	g.recordSkips(t, s, skips)
+}
+
+// report makes subtests of what was tested in the machine. A test with subtests
+// of its own speaks only when it failed.
+func (g *guest) report(t *testing.T, results []*result) {
+	for _, r := range results {
+		t.Run(path.Join(strings.Split(r.name, "/")...), func(t *testing.T) {
+			switch r.status {
+			case "PASS":
+			case "SKIP":
+				t.Log("skipped there:", r.output.String())
+			case "FAIL":
+				t.Error(r.output.String())
+			default:
+				t.Errorf("did not end:\n%s", r.output.String())
+			}
+		})
+	}
+}
+
+// recordSkips adds what was skipped in the machine to the list of this run.
+func (g *guest) recordSkips(t *testing.T, s *session, file string) {
+	var out bytes.Buffer
+	if _, err := s.run(&out, wire.Command{Argv: []string{"cat", file}}); err != nil {
+		t.Errorf("the list of skips: %v", err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if f := strings.SplitN(strings.TrimSpace(line), "\t", 4); len(f) == 4 {
+			sandboxtest.RecordSkip(t.Name()+"/"+f[1], f[2], errors.New(f[3]))
+		}
+	}
+}
+
+// testNothingLeft looks for what all those tests may have left in the machine.
+func (g *guest) testNothingLeft(t *testing.T) {
+	if got := g.must(t, g.root, `pgrep -a brig || true
+		find /sys/fs/cgroup -type d -name 'brig*' ! -name brig.slice
+		find /tmp /var/tmp /dev/shm /run/user /home -name '*brig-*' ! -name 'brig-test-skips*'`); got != "" {
+		t.Errorf("left in the machine:\n%s", got)
+	}
+}
+
+// testPanic shows that the end of a machine in the middle of a test is seen and
+// told. There is no machine after it.
+func (g *guest) testPanic(t *testing.T) {
+	_, err := g.root.run(io.Discard, wire.Command{Argv: []string{"sh", "-c", "echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger"}})
+	if err == nil || !strings.Contains(err.Error(), "the machine has ended") {
+		t.Errorf("a machine whose kernel panics gives %v", err)
+	}
+	if console := g.tail(); !strings.Contains(console, "Kernel panic") {
+		t.Errorf("no panic on the console: %s", console)
+	}
+	if _, err := g.user.run(io.Discard, wire.Command{Argv: []string{"true"}}); err == nil {
+		t.Error("a machine that has ended runs a command")
+	}
+}
+
+func since(begin time.Time) time.Duration { return time.Since(begin).Round(100 * time.Millisecond) }
+
+// lastPart is the end of what a program said.
+func lastPart(out []byte) []byte { return out[max(0, len(out)-2000):] }
+
+// lookPath finds a program also where only root's PATH leads.
+func lookPath(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if err != nil {
+			if found, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+				return found, nil
+			}
+		}
+	}
+	return path, err
+}
