@@ -23,6 +23,9 @@ func (c *cgroupfs) prepare(_ context.Context, g *Group) error {
 	if err := c.passOn(g); err != nil {
 		return err
 	}
+	if g.cfg.Delegate != nil {
+		passAll(c.parent)
+	}
 	if err := c.make(g); err != nil {
 		return failed(err, "see brig doctor", "making a control group in %s", g.cfg.Parent)
 	}

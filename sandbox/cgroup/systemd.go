@@ -84,10 +84,14 @@ func (s *systemd) hangUp() {
 	}
 }
 
-// remove leaves the rest to the manager, which sees the last process go.
-func (s *systemd) remove(*Group) error {
+// remove leaves the rest to the manager, which sees the last process go. What a
+// job has made is taken away here: it may have shut it.
+func (s *systemd) remove(g *Group) error {
 	s.hangUp()
-	return nil
+	if g.cfg.Delegate == nil || g.dir < 0 {
+		return nil
+	}
+	return removeDelegated(g.dir, rmdirPatience)
 }
 
 // scopeProperties are what the scope is made with: the limits among them, so
