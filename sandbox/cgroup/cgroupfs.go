@@ -134,7 +134,8 @@ func (c *cgroupfs) vacate() error {
 	if err != nil {
 		return err
 	}
-	for _, pid := range strings.Fields(text) {
+	// One cut short would be another process's.
+	for _, pid := range strings.Fields(wholeLines(text)) {
 		if pid == "0" {
 			return errors.New("it holds a process that cannot be seen from here")
 		}
