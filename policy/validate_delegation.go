@@ -18,9 +18,4 @@ func (v *validator) delegation() {
 		v.fault(key, fmt.Sprintf("a job that divides its control group has no capabilities, and user.capabilities keeps %s: "+
 			"with one over files it could write what lies above its part", strings.Join(caps, ", ")))
 	}
-	for _, m := range v.policy.Filesystem.Mounts {
-		if within(m.Target, CgroupTarget) || within(CgroupTarget, m.Target) {
-			v.fault(mountKey(m.Target), fmt.Sprintf("%s is where limits.delegate_cgroup shows the job its control groups; give the mount another target", CgroupTarget))
-		}
-	}
 }
