@@ -171,7 +171,7 @@ func (c *cgroupfs) sweep(own string) {
 		return
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, namePrefix) || name == own {
+		if !isOwnName(name) || name == own {
 			continue
 		}
 		dir, err := openGroup(c.parent, name)

@@ -138,7 +138,7 @@ func (c *Counters) transfers(dir int) {
 		return
 	}
 	c.Read, c.Written = 0, 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(wholeLines(text)) {
 		for _, field := range strings.Fields(line) {
 			name, value, _ := strings.Cut(field, "=")
 			n, err := strconv.ParseInt(value, 10, 64)

@@ -109,6 +109,15 @@ func newName() (string, error) {
 // namePrefix begins the name of every group of brig's.
 const namePrefix = "brig-"
 
+// isOwnName tells whether newName could have chosen a name. What is called
+// likewise, such as the scope of a service manager, is another's.
+func isOwnName(name string) bool {
+	rest, ok := strings.CutPrefix(name, namePrefix)
+	pid, random, dash := strings.Cut(rest, "-")
+	return ok && dash && pid != "" && strings.Trim(pid, "0123456789") == "" &&
+		len(random) == 8 && strings.Trim(random, "0123456789abcdef") == ""
+}
+
 // InitLeaf is a descriptor of the directory into which init is cloned, or -1
 // where Join moves it.
 func (g *Group) InitLeaf() int { return g.init }

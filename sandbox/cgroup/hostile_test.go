@@ -143,3 +143,19 @@ func TestWholeLines(t *testing.T) {
 		}
 	}
 }
+
+// A sweep kills what is in a group: only names that brig chooses are its own.
+func TestIsOwnName(t *testing.T) {
+	name, err := newName()
+	if err != nil || !isOwnName(name) {
+		t.Errorf("%q: %v", name, err)
+	}
+	for _, name := range []string{
+		"", "brig-", "brig-1-", "brig--5f3a9c01", "brig-1-5f3a9c0", "brig-1-5f3a9c011", "brig-1-5F3A9C01", "brig-1-5f3a9c01.scope",
+		"brig-x-5f3a9c01", "brig-bench.12", "brig-1", "abrig-1-5f3a9c01", "brig-1-5f3a-c01",
+	} {
+		if isOwnName(name) {
+			t.Errorf("%q is taken for brig's", name)
+		}
+	}
+}
