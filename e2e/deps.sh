@@ -13,18 +13,20 @@ needed=(
 	"command -v git|git"
 	"command -v setpriv|util-linux"
 	"command -v aarch64-linux-gnu-gcc|gcc-aarch64-linux-gnu"
+	"test -e /usr/aarch64-linux-gnu/include/asm/unistd.h || test -e /usr/include/aarch64-linux-gnu/asm/unistd.h|libc6-dev-arm64-cross"
 	"test -e /usr/include/seccomp.h|libseccomp-dev"
 	"find /usr/lib /usr/lib64 -name libseccomp.a -print -quit 2>/dev/null | grep -q .|libseccomp-dev"
 )
 
 # What only some tests need, which are skipped without it: those on an old kernel
-# and in virtual machines. Not every distribution and architecture has it.
+# and in virtual machines, and the one that reads the script of brig doctor. Not every distribution and architecture has it.
 optional=(
 	"command -v linux.uml|user-mode-linux"
 	"test -x /sbin/insmod|kmod"
 	"test -x /sbin/mke2fs|e2fsprogs"
 	"command -v mmdebstrap|mmdebstrap"
 	"command -v qemu-system-x86_64|qemu-system-x86"
+	"command -v shellcheck|shellcheck"
 )
 
 # lacking CHECK|PACKAGE... prints the packages whose checks fail.

@@ -58,14 +58,17 @@ type Limits struct {
 	MemoryHigh Size // throttling threshold
 	// OOMGroup ends the whole job when its memory is used up, and not only the
 	// process that takes most: memory.oom.group.
-	OOMGroup      bool
-	PIDs          Count
-	OpenFiles     Count // RLIMIT_NOFILE, always bounded
-	FileSize      Size  // RLIMIT_FSIZE
-	Stack         Size  // RLIMIT_STACK
-	Output        Size  // stdout + stderr together
-	Scratch       Size  // the writable layer
-	ScratchInodes Count
+	OOMGroup bool
+	// DelegateCgroup lets the job divide its own control group, mounted at
+	// /sys/fs/cgroup; its limits lie above what it is given.
+	DelegateCgroup bool
+	PIDs           Count
+	OpenFiles      Count // RLIMIT_NOFILE, always bounded
+	FileSize       Size  // RLIMIT_FSIZE
+	Stack          Size  // RLIMIT_STACK
+	Output         Size  // stdout + stderr together
+	Scratch        Size  // the writable layer
+	ScratchInodes  Count
 	// Ulimits are further rlimits by their lower-case name without the RLIMIT_
 	// prefix ("memlock", "msgqueue"); limits that have a key of their own
 	// (nofile, fsize, stack, nproc, cpu) are not accepted here.

@@ -58,6 +58,11 @@ var limitsTable = table{keys: []key{
 		doc:     `Past the memory the kernel ends the whole job, and not only its largest process. Without a control group brig always ends all of it.`,
 	},
 	{
+		name: "delegate_cgroup", kind: kindBool, field: func(v any) any { return &v.(*Policy).Limits.DelegateCgroup },
+		example: `false`,
+		doc:     `The job may make control groups of its own, below what it finds at /sys/fs/cgroup. Its limits lie above that, out of its reach.`,
+	},
+	{
 		name: "pids", kind: kindCount, field: func(v any) any { return &v.(*Policy).Limits.PIDs },
 		min: 1, max: maxPIDs, unlimited: true, example: `64`,
 		doc: `Processes and threads of the whole sandbox.`,

@@ -49,6 +49,7 @@ func (v *validator) faulty(keys ...string) bool {
 
 func (v *validator) validate() {
 	v.limits()
+	v.delegation()
 	for _, m := range v.policy.Filesystem.Mounts {
 		v.mount(m)
 	}

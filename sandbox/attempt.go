@@ -97,6 +97,11 @@ func (s *attempt) makeGroup(ctx context.Context) error {
 		}
 	}
 	var err error
+	if op.Flags.Has(plan.Delegated) {
+		if cfg.Delegate, err = delegateTo(s.res.Plan); err != nil {
+			return err
+		}
+	}
 	s.group, err = cgroup.Prepare(ctx, cfg)
 	return err
 }

@@ -51,7 +51,7 @@ func (v *supervisor) concludeGroup() {
 // starved tells whether the job was killed for want of memory that was not its
 // own limit's.
 func (v *supervisor) starved() bool {
-	return !v.killed() && v.counters.OOMKilled > 0 && v.counters.OOM == 0
+	return !v.killed() && v.counters.OOMKilled > 0 && v.counters.OOM == 0 && v.counters.OOMBelow <= 0
 }
 
 // groupUsage replaces what was seen by what the kernel counted.
@@ -104,8 +104,11 @@ func (v *supervisor) groupReceipt(rc *Receipt, r *Result) bool {
 		rc.Peak = r.Usage.SwapPeakBytes
 	case cgroup.PIDsMax:
 		rc.Peak = r.Usage.PIDsPeak
-		if c.PIDsRefused >= 0 {
+		switch l := &v.s.spec.Policy.Limits; {
+		case c.PIDsRefused >= 0:
 			rc.Hit = hit(v.evidence.PIDs.Over)
+		case c.PIDsPeak >= 0 && c.PIDsPeak < int64(l.PIDs):
+			rc.Hit = HitNo // none was refused before there were as many
 		}
 	case cgroup.CPUMax:
 		if c.Throttled >= 0 {

@@ -65,7 +65,7 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 	}
 	for _, step := range []func() error{
 		r.checkSpec, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts,
-		r.resolveCgroup, r.resolveLimits, r.resolveFilter,
+		r.resolveCgroup, r.resolveDelegation, r.resolveLimits, r.resolveFilter,
 	} {
 		if err := step(); err != nil {
 			return nil, err

@@ -22,6 +22,7 @@ type groupPlan struct {
 	controllers    []string
 	noSwapLimit    bool
 	why, fix       string // where there is none
+	delegated      bool   // the job may divide its part
 
 	limits, job []cgroup.Setting
 }
@@ -97,7 +98,7 @@ func (r *resolver) kernel(limit, asked string, s cgroup.Setting) {
 // the group would hold nothing.
 func (r *resolver) groupOps() (initOp, jobOp []plan.Op) {
 	g := &r.group
-	if g.driver == "" || len(g.limits)+len(g.job) == 0 {
+	if g.driver == "" || len(g.limits)+len(g.job) == 0 && !g.delegated {
 		return nil, nil
 	}
 	op := plan.Op{Kind: plan.Cgroup, Data: g.driver, Source: g.parent}
@@ -111,7 +112,12 @@ func (r *resolver) groupOps() (initOp, jobOp []plan.Op) {
 	if r.host.CgroupNS.OK {
 		job.Data = plan.CgroupRoot
 	}
-	return []plan.Op{op}, []plan.Op{job}
+	jobOp = []plan.Op{job}
+	if g.delegated {
+		op.Flags = plan.Delegated
+		jobOp = append(jobOp, plan.Op{Kind: plan.CgroupMount, Target: policy.CgroupTarget, Flags: plan.NoSuid | plan.NoDev | plan.NoExec})
+	}
+	return []plan.Op{op}, jobOp
 }
 
 // limitGroupOnly are those that nothing but a control group can hold.

@@ -11,7 +11,7 @@ import (
 // needsGroup tells whether a policy sets a limit that nothing but a control
 // group can hold, so that a host without one has to explain itself.
 func needsGroup(l *policy.Limits) bool {
-	return l.CPUWeight != 100 || l.CPUSetMems != "" || l.MemoryLow > 0 || l.MemoryHigh > 0 || l.Swap > 0 || len(l.IO) > 0 ||
+	return l.CPUWeight != 100 || l.CPUSetMems != "" || l.MemoryLow > 0 || l.MemoryHigh > 0 || l.Swap > 0 || len(l.IO) > 0 || l.DelegateCgroup ||
 		l.CPUs > 0 && l.CPUs != math.Trunc(l.CPUs)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -115,7 +116,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	with("storage-opt", "", "size=n", "the same, as docker has it", policy.SetStorageOption)
 	fl.StringVar(&f.cgroups, "cgroup-manager", "", "who makes the control group: systemd, cgroupfs or none (default: what is there)")
 	key("network", "", "network.mode", "mode", "none or host")
-	fl.Var(override{f, securityOption, "option", refuseSecurityOption}, "security-opt", "seccomp=unconfined|default|strict, no-new-privileges (always on)")
+	fl.Var(override{f, securityOption, "option", refuseSecurityOption}, "security-opt", "seccomp=unconfined|default|strict, writable-cgroups, no-new-privileges (always on)")
 	with("cap-add", "", "name", "keep a capability", policy.AddCapability)
 	with("cap-drop", "", "name", "drop a capability that the policy keeps", policy.DropCapability)
 	fl.StringVar(&f.stdin, "stdin", "", "read standard input from a file")
@@ -135,11 +136,16 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(explainFlag)
 }
 
+// writableCgroups is docker's option for limits.delegate_cgroup.
+const writableCgroups = "writable-cgroups"
+
 // securityOption is docker's --security-opt, as far as it makes sense here.
 func securityOption(v string) policy.Override {
 	const flag = "--security-opt"
 	name, value, _ := strings.Cut(v, "=")
 	switch {
+	case name == writableCgroups:
+		return policy.Override{Key: "limits.delegate_cgroup", Value: cmp.Or(value, "true"), Origin: flag}
 	case name == "seccomp" && value == "unconfined":
 		return policy.Override{Key: "seccomp.base", Value: "none", Origin: flag}
 	case name == "seccomp":
@@ -153,12 +159,16 @@ func securityOption(v string) policy.Override {
 func refuseSecurityOption(v string) error {
 	name, value, _ := strings.Cut(v, "=")
 	switch {
+	case name == writableCgroups && (v == name || value == "true" || value == "false"):
+		return nil
+	case name == writableCgroups:
+		return fmt.Errorf("%s is true or false", name)
 	case name == "seccomp" && value != "", v == "no-new-privileges", v == "no-new-privileges=true", v == "no-new-privileges:true":
 		return nil
 	case strings.HasPrefix(v, "no-new-privileges"):
 		return errors.New("no_new_privs is always on: it cannot be taken off")
 	}
-	return errors.New("use seccomp=default, seccomp=strict or seccomp=unconfined, or a policy's [seccomp] table; no-new-privileges is always on")
+	return errors.New("use seccomp=default, seccomp=strict or seccomp=unconfined, or a policy's [seccomp] table; writable-cgroups=true|false; no-new-privileges is always on")
 }
 
 // The log levels.

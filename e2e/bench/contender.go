@@ -84,6 +84,7 @@ func inTurns(contenders []*contender, rounds int) error {
 type bench struct {
 	bin, policy, work string
 	rounds            int
+	groups            *groups
 }
 
 // path is that of a program that run.sh built.

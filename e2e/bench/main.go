@@ -25,6 +25,11 @@ func run() error {
 	policy := flag.String("policy", "default", "`policy` for brig's runs")
 	rounds := flag.Int("rounds", 300, "measured rounds")
 	enforce := flag.Bool("enforce", false, "exit with a failure when a limit is exceeded")
+	var g groups
+	flag.StringVar(&g.ask, "groups", "", "`socket` of a process that measures control groups")
+	flag.StringVar(&g.manager, "manager", "", "`socket` of a service manager, as that process sees it")
+	flag.StringVar(&g.why, "no-groups", "", "`reason` why there are no control groups to measure")
+	flag.StringVar(&g.whyManager, "no-manager", "", "`reason` why there is no service manager")
 	flag.Parse()
 	if *bin == "" || *policy == "" || *rounds < 1 {
 		return fmt.Errorf("usage: bench -bin DIR [-policy NAME] [-rounds N] [-enforce]")
@@ -37,7 +42,7 @@ func run() error {
 	if err := os.WriteFile(filepath.Join(work, "file"), []byte("content\n"), 0o644); err != nil {
 		return err
 	}
-	b := bench{bin: *bin, policy: *policy, work: work, rounds: *rounds}
+	b := bench{bin: *bin, policy: *policy, work: work, rounds: *rounds, groups: &g}
 	report, err := b.report()
 	if err != nil {
 		return err

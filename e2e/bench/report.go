@@ -49,6 +49,7 @@ func (c check) verdict() string {
 // report is what one run of the benchmark found.
 type report struct {
 	groups []group
+	lacks  []missing
 	checks []check
 }
 
@@ -99,6 +100,15 @@ func (b bench) report() (report, error) {
 	}
 	r.groups = append(r.groups, group{"one getppid", calls, plain})
 
+	boxed, lacks := b.groups.contenders(b.path("group"))
+	if err := inTurns(boxed, b.rounds); err != nil {
+		return r, err
+	}
+	r.lacks = lacks
+	if len(boxed) > 0 {
+		r.groups = append(r.groups, group{"until a process is in its control group", boxed, boxed[0]})
+	}
+
 	r.checks = []check{
 		{"brig run / bubblewrap", ratio(brig, rivals[0]), "×", 1.0, 0.75, "with brig's seccomp filter on, bubblewrap without"},
 		{"brig run / the kernel's own price", ratio(brig, price), "×", 1.9, 1.4, ""},
@@ -141,6 +151,9 @@ func (r report) text() string {
 			fmt.Fprintf(&b, "  %-38s %10s %10s – %9s %7.2f×\n", c.name, show(median(c.took)),
 				show(quantile(c.took, 0.25)), show(quantile(c.took, 0.75)), ratio(c, g.base))
 		}
+	}
+	for _, m := range r.lacks {
+		fmt.Fprintf(&b, "  %-38s %10s  not on this host: %s\n", m.name, "–", m.why)
 	}
 	fmt.Fprintf(&b, "\n%-40s %10s %8s %8s\n", "to reach", "measured", "limit", "aim")
 	for _, c := range r.checks {

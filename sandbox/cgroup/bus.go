@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,8 @@ import (
 //	                   ◀─ the job's path, or an error
 //	                   ◀─ JobRemoved for that job: "done", or why not
 type bus struct {
+	mu       sync.Mutex // of closed: another goroutine may interrupt
+	closed   bool
 	fd       int
 	deadline time.Time
 	shared   bool
@@ -118,9 +121,11 @@ func (b *bus) startTransientUnit(unit string, properties []property) error {
 	if err != nil {
 		return err
 	}
-	job := ""
-	// The signal may overtake the reply.
-	removed := map[string]string{}
+	job, manager := "", ""
+	// The signal may overtake the reply. On a bus it counts only when it comes
+	// from whoever sent that, since anybody there can send one.
+	type removal struct{ job, from string }
+	removed := map[removal]string{}
 	for {
 		m, err := b.receive()
 		if err != nil {
@@ -133,14 +138,27 @@ func (b *bus) startTransientUnit(unit string, properties []property) error {
 			if job, err = m.objectPath(); err != nil {
 				return err
 			}
+			manager = m.sender
 		case m.kind == kindSignal && m.member == "JobRemoved":
 			path, result, err := m.jobRemoved()
 			if err != nil {
 				return err
 			}
-			removed[path] = result
+			if len(removed) == maxSignals {
+				return fmt.Errorf("it sent %d signals and no answer", maxSignals)
+			}
+			from := ""
+			if b.shared {
+				from = m.sender
+			}
+			if job == "" || path == job {
+				removed[removal{path, from}] = result
+			}
 		}
-		if result, ok := removed[job]; ok && job != "" {
+		if !b.shared {
+			manager = ""
+		}
+		if result, ok := removed[removal{job, manager}]; ok && job != "" {
 			if result != "done" {
 				return fmt.Errorf("the job of the scope %s ended with %q", unit, result)
 			}
@@ -148,6 +166,10 @@ func (b *bus) startTransientUnit(unit string, properties []property) error {
 		}
 	}
 }
+
+// maxSignals bounds the jobs that are remembered until the reply says which of
+// them is meant.
+const maxSignals = 4096
 
 func (b *bus) send(c *call) (uint32, error) {
 	b.serial++
@@ -197,6 +219,10 @@ func clip(s string) string {
 func (b *bus) read() error {
 	var buf [4096]byte
 	for {
+		// Also while there is always something to read.
+		if !time.Now().Before(b.deadline) {
+			return errLate
+		}
 		n, err := unix.Read(b.fd, buf[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -234,11 +260,13 @@ func (b *bus) write(p []byte) error {
 	return nil
 }
 
+var errLate = fmt.Errorf("no answer in %v: %w", managerTime, unix.ETIMEDOUT)
+
 func (b *bus) wait(events int16) error {
 	for {
 		left := time.Until(b.deadline)
 		if left <= 0 {
-			return fmt.Errorf("no answer in %v: %w", managerTime, unix.ETIMEDOUT)
+			return errLate
 		}
 		p := []unix.PollFd{{Fd: int32(b.fd), Events: events}}
 		n, err := unix.Poll(p, int(left/time.Millisecond)+1)
@@ -251,7 +279,19 @@ func (b *bus) wait(events int16) error {
 	}
 }
 
-// interrupt ends a wait from another goroutine.
-func (b *bus) interrupt() { _ = unix.Shutdown(b.fd, unix.SHUT_RDWR) }
+// interrupt ends a wait from another goroutine. It may come when the bus is
+// closed, and its number another descriptor's.
+func (b *bus) interrupt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		_ = unix.Shutdown(b.fd, unix.SHUT_RDWR)
+	}
+}
 
-func (b *bus) close() { unix.Close(b.fd) }
+func (b *bus) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	unix.Close(b.fd)
+}

@@ -17,6 +17,11 @@ import (
 // answer is a message as a manager sends it: of a type, with header fields and
 // a body.
 func answer(kind byte, replyTo uint32, member, errorName, signature string, body []byte) []byte {
+	return answerFrom("", kind, replyTo, member, errorName, signature, body)
+}
+
+// answerFrom is one that a bus has passed on.
+func answerFrom(sender string, kind byte, replyTo uint32, member, errorName, signature string, body []byte) []byte {
 	e := encoder{b: []byte{'l', kind, 0, 1}}
 	e.u32(uint32(len(body)))
 	e.u32(7)
@@ -36,6 +41,7 @@ func answer(kind byte, replyTo uint32, member, errorName, signature string, body
 		}
 		text(fieldMember, "s", member)
 		text(fieldErrorName, "s", errorName)
+		text(fieldSender, "s", sender)
 		if replyTo != 0 {
 			e.align(8)
 			e.b = append(e.b, fieldReplySerial)

@@ -23,6 +23,9 @@ func (c *cgroupfs) prepare(_ context.Context, g *Group) error {
 	if err := c.passOn(g); err != nil {
 		return err
 	}
+	if g.cfg.Delegate != nil {
+		passAll(c.parent)
+	}
 	if err := c.make(g); err != nil {
 		return failed(err, "see brig doctor", "making a control group in %s", g.cfg.Parent)
 	}
@@ -131,7 +134,8 @@ func (c *cgroupfs) vacate() error {
 	if err != nil {
 		return err
 	}
-	for _, pid := range strings.Fields(text) {
+	// One cut short would be another process's.
+	for _, pid := range strings.Fields(wholeLines(text)) {
 		if pid == "0" {
 			return errors.New("it holds a process that cannot be seen from here")
 		}
@@ -167,7 +171,7 @@ func (c *cgroupfs) sweep(own string) {
 		return
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, namePrefix) || name == own {
+		if !isOwnName(name) || name == own {
 			continue
 		}
 		dir, err := openGroup(c.parent, name)

@@ -23,6 +23,9 @@ type Counters struct {
 	// the processes that were killed in it for want of memory, whoever's limit
 	// it was. MemoryFull counts how often the limit was touched.
 	OOM, OOMKilled, MemoryFull int64
+	// OOMBelow counts how often a limit could not be met that the job has set
+	// in its own part of the tree.
+	OOMBelow int64
 	// PIDs are the job's processes and threads, PIDsRefused its refused forks.
 	PIDs, PIDsPeak, PIDsRefused int64
 	// Bytes that block devices transferred.
@@ -39,7 +42,7 @@ var ErrGone = errors.New("the control group is gone")
 func NoCounters() Counters {
 	return Counters{
 		User: Unknown, System: Unknown, Throttled: Unknown,
-		Memory: Unknown, MemoryPeak: Unknown, Swap: Unknown, SwapPeak: Unknown, OOM: Unknown, OOMKilled: Unknown, MemoryFull: Unknown,
+		Memory: Unknown, MemoryPeak: Unknown, Swap: Unknown, SwapPeak: Unknown, OOM: Unknown, OOMKilled: Unknown, MemoryFull: Unknown, OOMBelow: Unknown,
 		PIDs: Unknown, PIDsPeak: Unknown, PIDsRefused: Unknown, Read: Unknown, Written: Unknown,
 		StalledCPU: Unknown, StalledMemory: Unknown, StalledIO: Unknown,
 	}
@@ -69,15 +72,38 @@ func (g *Group) Read() (Counters, error) {
 	}
 	// Of the group alone: what a limit inside it did would be the job's own.
 	if events, err := pairs(g.dir, "memory.events.local"); err == nil {
+		everywhere := c.OOM
 		c.OOM, c.MemoryFull = count(events, "oom"), count(events, "max")
+		c.OOMBelow = max(everywhere-c.OOM, 0)
 	}
 	c.PIDs, c.PIDsPeak = number(g.job, "pids.current"), number(g.job, "pids.peak")
-	if events, err := pairs(g.job, "pids.events"); err == nil {
-		c.PIDsRefused = count(events, "max")
-	}
+	c.PIDsRefused = g.refused()
 	c.transfers(g.dir)
 	c.StalledCPU, c.StalledMemory, c.StalledIO = stalled(g.dir, "cpu.pressure"), stalled(g.dir, "memory.pressure"), stalled(g.dir, "io.pressure")
 	return c, nil
+}
+
+// refused counts the forks that the job's limit has refused. Where the job makes
+// groups of its own, kernels before Linux 6.11 count a refusal for the group of
+// the process that forked, whose limit it may not have been, and forget it with
+// that group: then nothing is known but what was counted for the group that the
+// job was given, as long as that has no limit itself.
+func (g *Group) refused() int64 {
+	if g.ns < 0 {
+		events, err := pairs(g.job, "pids.events")
+		if err != nil {
+			return Unknown
+		}
+		return count(events, "max")
+	}
+	if events, err := pairs(g.job, "pids.events.local"); err == nil {
+		return count(events, "max")
+	}
+	events, err := pairs(g.ns, "pids.events")
+	if limit, lerr := readFile(g.ns, "pids.max"); err != nil || lerr != nil || strings.TrimSpace(limit) != "max" || events["max"] == 0 {
+		return Unknown
+	}
+	return count(events, "max")
 }
 
 // ReadUsage reads what a watch needs often: the job's CPU time, and what it
@@ -112,7 +138,7 @@ func (c *Counters) transfers(dir int) {
 		return
 	}
 	c.Read, c.Written = 0, 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(wholeLines(text)) {
 		for _, field := range strings.Fields(line) {
 			name, value, _ := strings.Cut(field, "=")
 			n, err := strconv.ParseInt(value, 10, 64)

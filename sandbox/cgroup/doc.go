@@ -17,6 +17,9 @@
 // its owner, but by the manager. The one named cgroupfs makes directories where
 // the caller already owns a part of the tree.
 //
+// A job that may divide its group is one level deeper, in a group that holds no
+// limit and is the root of what it sees: see Delegation.
+//
 // Nothing here is for version 1, for a group that others made, or for more than
 // one sandbox in a group. Everything is reached by descriptors of directories
 // that were opened once, so that no path is followed twice.

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,9 @@ func readFile(dir int, name string) (string, error) {
 		}
 	}
 }
+
+// wholeLines is a text without a last line that has no end.
+func wholeLines(text string) string { return text[:strings.LastIndexByte(text, '\n')+1] }
 
 // writeFile writes a value to a file below a directory, in one call, since the
 // kernel takes each call for a whole value.

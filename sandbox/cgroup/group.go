@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +39,8 @@ type Config struct {
 	Bus    bool
 	// Limits are those of the whole group, Job those of the job's leaf.
 	Limits, Job []Setting
+	// Delegate gives the job a group below its leaf to divide: see Delegation.
+	Delegate *Delegation
 }
 
 // Group is the control group of one sandbox. Prepare makes it, Join puts init
@@ -53,7 +54,9 @@ type Group struct {
 
 	// Descriptors of directories; -1 until they are made.
 	dir, init, job int
-	procs          int // the job's leaf's cgroup.procs, for writing
+	procs          int // cgroup.procs of what the job enters, for writing
+	// Where the job may divide a group: that, and the whole group's cgroup.procs.
+	ns, whole int
 	// readBack is what the files said after the limits were set.
 	readBack map[string]string
 
@@ -74,7 +77,7 @@ type driver interface {
 
 // Prepare makes what of a group can be made before there is a process in it.
 func Prepare(ctx context.Context, cfg *Config) (*Group, error) {
-	g := &Group{cfg: cfg, dir: -1, init: -1, job: -1, procs: -1, readBack: map[string]string{}}
+	g := &Group{cfg: cfg, dir: -1, init: -1, job: -1, procs: -1, ns: -1, whole: -1, readBack: map[string]string{}}
 	var err error
 	if g.name, err = newName(); err != nil {
 		return nil, err
@@ -105,6 +108,15 @@ func newName() (string, error) {
 
 // namePrefix begins the name of every group of brig's.
 const namePrefix = "brig-"
+
+// isOwnName tells whether newName could have chosen a name. What is called
+// likewise, such as the scope of a service manager, is another's.
+func isOwnName(name string) bool {
+	rest, ok := strings.CutPrefix(name, namePrefix)
+	pid, random, dash := strings.Cut(rest, "-")
+	return ok && dash && pid != "" && strings.Trim(pid, "0123456789") == "" &&
+		len(random) == 8 && strings.Trim(random, "0123456789abcdef") == ""
+}
 
 // InitLeaf is a descriptor of the directory into which init is cloned, or -1
 // where Join moves it.
@@ -192,17 +204,32 @@ func (g *Group) finishLeaves() error {
 			return err
 		}
 	}
+	if g.cfg.Delegate != nil {
+		if err := g.delegate(); err != nil {
+			return err
+		}
+	}
+	_, dir := g.JobLeaf()
 	var err error
-	if g.procs, err = openat(g.job, "cgroup.procs", unix.O_WRONLY); err != nil {
+	if g.procs, err = openat(dir, "cgroup.procs", unix.O_WRONLY); err != nil {
 		return failed(err, "", "opening the job's control group")
 	}
 	return nil
 }
 
-// JobLeaf gives descriptors of the job's leaf: its cgroup.procs, which takes
-// whoever writes "0" to it with the rights of the process that opened it, and
-// the directory. They stay the group's.
-func (g *Group) JobLeaf() (procs, dir int) { return g.procs, g.job }
+// JobLeaf gives descriptors of the group that the job enters: its cgroup.procs,
+// which takes whoever writes "0" to it with the rights of the process that
+// opened it, and the directory. They stay the group's.
+func (g *Group) JobLeaf() (procs, dir int) {
+	if g.cfg.Delegate != nil {
+		return g.procs, g.ns
+	}
+	return g.procs, g.job
+}
+
+// Procs is the whole group's cgroup.procs, open for reading, where the job may
+// divide its own part; else -1. It stays the group's.
+func (g *Group) Procs() int { return g.whole }
 
 // set writes a setting and reads it back.
 func (g *Group) set(dir int, prefix string, s Setting) error {
@@ -313,7 +340,7 @@ func (g *Group) Close() error {
 		return nil
 	}
 	g.closed = true
-	for _, fd := range []int{g.procs, g.init, g.job} {
+	for _, fd := range []int{g.procs, g.init, g.job, g.ns, g.whole} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -323,34 +350,6 @@ func (g *Group) Close() error {
 		unix.Close(g.dir)
 	}
 	return err
-}
-
-// removeTree removes the group's directories: first the leaves. A process that
-// has been killed is counted until it is gone, for some milliseconds at most.
-func removeTree(parent int, name string, dir int, patience time.Duration) error {
-	for _, leaf := range [...]string{initLeaf, jobLeaf} {
-		if err := rmdir(dir, leaf, patience); err != nil {
-			return err
-		}
-	}
-	return rmdir(parent, name, patience)
-}
-
-// rmdirPatience is how long the last process of a group may take to be gone.
-const rmdirPatience = 2 * time.Second
-
-func rmdir(parent int, name string, patience time.Duration) error {
-	deadline := time.Now().Add(patience)
-	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
-		err := unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
-		switch {
-		case err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV):
-			return nil
-		case !errors.Is(err, unix.EBUSY) || time.Now().After(deadline):
-			return fmt.Errorf("removing the control group %s: %w", name, err)
-		}
-		time.Sleep(wait)
-	}
 }
 
 // pathOf is the group of a process as /proc/PID/cgroup names it.

@@ -197,8 +197,10 @@ func TestGroup(t *testing.T) {
 // What a killed brig leaves is removed by the next one; what is in use is not.
 func TestSweep(t *testing.T) {
 	cfg := config(t, cgroup.Cgroupfs)
-	left := filepath.Join(cfg.Parent, "brig-1-left")
-	for _, dir := range []string{left, left + "/init", left + "/job"} {
+	left := filepath.Join(cfg.Parent, "brig-1-00000000")
+	anothers := filepath.Join(cfg.Parent, "brig-1-00000000.scope")
+	t.Cleanup(func() { _ = os.Remove(anothers) })
+	for _, dir := range []string{left, left + "/init", left + "/job", anothers} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -209,6 +211,9 @@ func TestSweep(t *testing.T) {
 	leave(t, g, other)
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is left: %v", left, err)
+	}
+	if _, err := os.Stat(anothers); err != nil {
+		t.Errorf("a group that is not brig's was removed: %v", err)
 	}
 	if _, err := os.Stat(dir); err != nil {
 		t.Errorf("a group in use was removed: %v", err)

@@ -20,6 +20,7 @@ const (
 	fieldErrorName   = 4
 	fieldReplySerial = 5
 	fieldDestination = 6
+	fieldSender      = 7
 	fieldSignature   = 8
 )
 
@@ -162,6 +163,7 @@ type message struct {
 	replyTo   uint32
 	member    string
 	errorName string
+	sender    string // only a bus says it
 	signature string
 	body      []byte
 	order     binary.ByteOrder
@@ -277,6 +279,8 @@ func (m *message) field(code byte, kind string, d *decoder) {
 		m.errorName = text
 	case fieldReplySerial:
 		m.replyTo = number
+	case fieldSender:
+		m.sender = text
 	case fieldSignature:
 		m.signature = text
 	}

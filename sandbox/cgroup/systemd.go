@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,10 +85,45 @@ func (s *systemd) hangUp() {
 	}
 }
 
-// remove leaves the rest to the manager, which sees the last process go.
-func (s *systemd) remove(*Group) error {
+// remove leaves the rest to the manager, which sees the last process go. What a
+// job has made is taken away here: it may have shut it.
+func (s *systemd) remove(g *Group) error {
 	s.hangUp()
-	return nil
+	if g.cfg.Delegate == nil || g.dir < 0 {
+		return nil
+	}
+	err := removeDelegated(g.dir, rmdirPatience)
+	if slice, serr := openat(g.dir, "..", unix.O_RDONLY|unix.O_DIRECTORY); serr == nil {
+		sweepScopes(slice, g.dirName())
+		unix.Close(slice)
+	}
+	return err
+}
+
+// sweepScopes removes what brigs that were killed have left: scopes that their
+// manager could not remove, since a job had shut its groups. One that has no
+// process any more is of no use to anybody.
+func sweepScopes(slice int, own string) {
+	names, err := list(slice)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		base, isScope := strings.CutSuffix(name, ".scope")
+		if !isScope || !isOwnName(base) || name == own {
+			continue
+		}
+		dir, err := openGroup(slice, name)
+		if err != nil {
+			continue
+		}
+		events, err := pairs(dir, "cgroup.events")
+		// A new scope has no process yet, but no leaf either.
+		if err == nil && count(events, "populated") == 0 && unix.Faccessat(dir, jobLeaf+"/"+nsLeaf, unix.F_OK, 0) == nil {
+			_ = removeTree(slice, name, dir, 0)
+		}
+		unix.Close(dir)
+	}
 }
 
 // scopeProperties are what the scope is made with: the limits among them, so

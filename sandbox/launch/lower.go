@@ -134,6 +134,8 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 		l.release()
 	case plan.JobCgroup:
 		l.jobCgroup(op)
+	case plan.CgroupMount:
+		l.attach(l.newMount("cgroup2", mountAttrs(op.Flags)), op)
 	case plan.Session:
 		l.session()
 	case plan.Rlimit:
@@ -187,7 +189,7 @@ func (l *lowering) closeDescriptors() {
 func (l *lowering) receiveDescriptors() {
 	count := l.groupFD() - firstFreeFD
 	if l.hasGroup() {
-		count += 2
+		count += l.groupFDs()
 	}
 	size := 16 + 4*count
 	buf := l.alloc(8)
@@ -200,47 +202,6 @@ func (l *lowering) receiveDescriptors() {
 	l.call(unix.SYS_RECVMSG, fd(channelFD), n(msg), n(unix.MSG_CMSG_CLOEXEC))
 	l.compare(buf, 1, 0xff, 'D', unix.EPROTO)
 	l.compare(control, 8, ^uint64(0), uint64(size), unix.EPROTO) // cmsg_len: all of them
-}
-
-func (l *lowering) hasGroup() bool { return l.plan.Find(plan.Cgroup) != nil }
-
-// groupFD is the descriptor of the cgroup.procs of the job's leaf; that of its
-// directory is the next.
-func (l *lowering) groupFD() int {
-	at := firstFreeFD + 3 + len(l.cfg.Packs)
-	if l.cfg.Keep > 0 {
-		at++
-	}
-	return at
-}
-
-// intoLeaf tells whether the job is cloned into its leaf. The kernel asks for
-// the right to write the leaf's cgroup.procs, which init has only where its id
-// outside is the caller's.
-func (l *lowering) intoLeaf() bool {
-	return l.hasGroup() && l.into && l.plan.IDs.By == plan.ByInit
-}
-
-// cloneArgs is the struct clone_args with which the job is cloned into its leaf,
-// see clone(2); 0 for a plain clone.
-func (l *lowering) cloneArgs() uint64 {
-	if !l.intoLeaf() {
-		return 0
-	}
-	return l.words(unix.CLONE_INTO_CGROUP, 0, 0, 0, uint64(unix.SIGCHLD), 0, 0, 0, 0, 0, uint64(l.groupFD()+1))
-}
-
-// jobCgroup puts the job's process into its leaf where the clone has not, and
-// makes the leaf the root of what the job sees. The kernel judges the move by
-// the rights of the process that opened the file, which is brig.
-func (l *lowering) jobCgroup(op *plan.Op) {
-	if !l.intoLeaf() {
-		l.call(unix.SYS_WRITE, fd(l.groupFD()), l.str("0"), n(1))
-	}
-	l.call(unix.SYS_CLOSE_RANGE, n(uint64(l.groupFD())), n(uint64(l.groupFD()+1)), n(0))
-	if op.Data == plan.CgroupRoot {
-		l.call(unix.SYS_UNSHARE, n(unix.CLONE_NEWCGROUP))
-	}
 }
 
 func (l *lowering) mapIDs() {

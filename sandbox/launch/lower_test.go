@@ -71,18 +71,32 @@ func grouped(t *testing.T) *Config {
 	return cfg
 }
 
+// delegated is grouped with a part of it that the job may divide.
+func delegated(t *testing.T) *Config {
+	t.Helper()
+	cfg := grouped(t)
+	cfg.Plan.Find(plan.Cgroup).Flags = plan.Delegated
+	cfg.Plan.Find(plan.Capabilities).Names = nil
+	at := slices.IndexFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Session })
+	cfg.Plan.Ops = slices.Insert(cfg.Plan.Ops, at, plan.Op{Kind: plan.CgroupMount, Target: "/sys/fs/cgroup", Flags: plan.NoSuid | plan.NoDev | plan.NoExec})
+	if err := plan.Check(cfg.Plan); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 func TestEveryKindIsLowered(t *testing.T) {
-	cfg, inGroup := full(t), grouped(t)
+	cfg, inGroup, divides := full(t), grouped(t), delegated(t)
 	for k := plan.Kind(1); ; k++ {
 		if strings.HasPrefix(k.String(), "kind(") {
 			break
 		}
-		if cfg.Plan.Find(k) == nil && inGroup.Plan.Find(k) == nil {
+		if cfg.Plan.Find(k) == nil && inGroup.Plan.Find(k) == nil && divides.Plan.Find(k) == nil {
 			t.Errorf("the tests' plans lack %s", k)
 		}
 	}
 	for _, into := range []bool{false, true} {
-		for _, cfg := range []*Config{cfg, inGroup} {
+		for _, cfg := range []*Config{cfg, inGroup, divides} {
 			if block, _, err := lower(cfg, into); err != nil {
 				t.Error(err)
 			} else {

@@ -52,6 +52,9 @@ type Group interface {
 	// JobLeaf is the leaf that the job's process enters: its cgroup.procs, open
 	// for writing, and its directory.
 	JobLeaf() (procs, dir int)
+	// Procs is the cgroup.procs of the whole group, for a job that may divide
+	// its own.
+	Procs() int
 }
 
 // Sandbox is a sandbox that has been started. Its methods may be called from
@@ -153,6 +156,9 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 		}
 		procs, dir := cfg.Group.JobLeaf()
 		fds = append(fds, procs, dir)
+		if cfg.Plan.Find(plan.Cgroup).Flags.Has(plan.Delegated) {
+			fds = append(fds, cfg.Group.Procs())
+		}
 	}
 	if err := s.tell('D', fds); err != nil {
 		return err

@@ -30,7 +30,8 @@ var ErrInvalid = errors.New("invalid plan")
 //     allocated, so that all of it is charged;
 //   - the cgroup namespace comes after the ids, which its owner needs, and
 //     after the move, since it keeps for ever the root that it was made with:
-//     where the job has a leaf of its own, JobCgroup makes it there;
+//     where the job has a leaf of its own, JobCgroup makes it there, and what
+//     is mounted for the job to divide shows nothing above that root;
 //   - sources are opened while the caller's ids apply, for afterwards the
 //     caller's private directories cannot be read, and before anything is
 //     mounted over their paths;
@@ -46,8 +47,8 @@ var rank = [kindEnd]int{
 	Mask: 11, Protect: 11, Sysctl: 11, Hostname: 11, Loopback: 11, Affinity: 11, OOMScore: 11,
 	Pivot: 12, ReadOnlyRoot: 13, Fork: 14,
 	InitIDs: 1, InitDrop: 2, Ready: 3, Release: 4,
-	JobCgroup: 1, Session: 2, Rlimit: 3, JobIDs: 4, Capabilities: 5, Chdir: 6, NoNewPrivs: 7, Landlock: 8,
-	AwaitInit: 9, Seccomp: 10, Exec: 11,
+	JobCgroup: 1, CgroupMount: 2, Session: 3, Rlimit: 4, JobIDs: 5, Capabilities: 6, Chdir: 7, NoNewPrivs: 8, Landlock: 9,
+	AwaitInit: 10, Seccomp: 11, Exec: 12,
 }
 
 // required are the ops without which no plan is safe, each exactly once.
@@ -59,7 +60,7 @@ var required = []Kind{
 
 // single are the further ops that may come at most once.
 var single = []Kind{
-	Cgroup, JobCgroup, CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
+	Cgroup, JobCgroup, CgroupMount, CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
 	ReadOnlyRoot, Landlock, Seccomp,
 }
 
@@ -118,6 +119,9 @@ func Check(p *Plan) error {
 	}
 	if count[Cgroup] != count[JobCgroup] || count[Cgroup] > 0 && count[CgroupNamespace] > 0 {
 		return fmt.Errorf("%w: a control group is joined by init and by the job, whose cgroup namespace is made there", ErrInvalid)
+	}
+	if err := p.checkDelegation(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }
@@ -234,7 +238,7 @@ func (op *Op) check(handles map[int]handleState) error {
 		if op.Flags.Has(InSource) {
 			return use(handles, op.Handle)
 		}
-	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir:
+	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir, CgroupMount:
 		return absolute("target", op.Target)
 	case Cgroup:
 		return op.checkCgroup()

@@ -90,12 +90,12 @@ func grouped() *Plan {
 }
 
 func TestEveryKindInASafePlan(t *testing.T) {
-	p, g := everything(), grouped()
-	if err := errors.Join(Check(p), Check(g)); err != nil {
+	p, g, d := everything(), grouped(), delegated()
+	if err := errors.Join(Check(p), Check(g), Check(d)); err != nil {
 		t.Fatal(err)
 	}
 	for k := Kind(1); k < kindEnd; k++ {
-		if p.Find(k) == nil && g.Find(k) == nil {
+		if p.Find(k) == nil && g.Find(k) == nil && d.Find(k) == nil {
 			t.Errorf("the tests' plans lack %s", k)
 		}
 	}
@@ -285,8 +285,8 @@ func TestRequiredOps(t *testing.T) {
 func TestSingleOps(t *testing.T) {
 	for _, k := range single {
 		whole := everything
-		if k == Cgroup || k == JobCgroup {
-			whole = grouped
+		if k == Cgroup || k == JobCgroup || k == CgroupMount {
+			whole = delegated
 		}
 		p := whole()
 		i := p.index(k)
@@ -299,7 +299,7 @@ func TestSingleOps(t *testing.T) {
 		if err := Check(p); !errors.Is(err, ErrInvalid) || err.Error() != want {
 			t.Errorf("two of %s: %v, want %s", k, err, want)
 		}
-		if k == Proc || k == Devpts || k == Cgroup || k == JobCgroup {
+		if k == Proc || k == Devpts || k == Cgroup || k == JobCgroup || k == CgroupMount {
 			continue // others need them here
 		}
 		p = everything()
@@ -318,7 +318,7 @@ func TestOrder(t *testing.T) {
 		"close-descriptors, cgroup, map-ids, cgroup-namespace, private-mounts, open, set-ids, scratch, upper mkdir symlink file, root, " +
 			mounts + ", pivot, read-only-root, fork",
 		"init-ids, init-drop, ready, release",
-		"job-cgroup, session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
+		"job-cgroup, cgroup-mount, session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
 	}
 	at := map[string][2]int{}
 	for s, text := range stages {

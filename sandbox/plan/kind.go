@@ -90,6 +90,9 @@ const (
 	// JobCgroup puts the job's process into its leaf of the control group and,
 	// with CgroupRoot as Data, makes that the root of what it sees.
 	JobCgroup
+	// CgroupMount mounts the control groups on Target, of which the job sees
+	// those below its own: for a Delegated Cgroup, whose part it may divide.
+	CgroupMount
 	// Session gives the job a session, and a terminal where one was asked for.
 	Session
 	// Rlimit sets one resource limit of the job.
@@ -123,7 +126,7 @@ var kindNames = [kindEnd]string{
 	Hostname: "hostname", Loopback: "loopback", Affinity: "affinity", OOMScore: "oom-score",
 	Pivot: "pivot", ReadOnlyRoot: "read-only-root", Fork: "fork",
 	InitIDs: "init-ids", InitDrop: "init-drop", Ready: "ready", Release: "release",
-	JobCgroup: "job-cgroup", Session: "session", Rlimit: "rlimit", JobIDs: "job-ids", Capabilities: "capabilities",
+	JobCgroup: "job-cgroup", CgroupMount: "cgroup-mount", Session: "session", Rlimit: "rlimit", JobIDs: "job-ids", Capabilities: "capabilities",
 	Chdir: "chdir", NoNewPrivs: "no-new-privs", Landlock: "landlock", AwaitInit: "await-init",
 	Seccomp: "seccomp", Exec: "exec",
 }

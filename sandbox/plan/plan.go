@@ -142,6 +142,7 @@ const (
 	NoFollow                      // Target may not pass through a symbolic link
 	InPlace                       // Open: not a copy of the mount, for a lower layer
 	JobOwned                      // Mkdir: the directory is the job's
+	Delegated                     // Cgroup: the job may divide a group below its leaf
 
 	flagsEnd = 1 << iota
 )

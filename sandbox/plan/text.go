@@ -122,7 +122,7 @@ func writeWord(k Kind) string {
 	}
 }
 
-var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned"}
+var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "delegated"}
 
 // String lists the flags' names, separated by commas.
 func (fl Flags) String() string {

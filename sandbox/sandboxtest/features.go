@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,36 +210,4 @@ func needTTY() error {
 		return err
 	}
 	return errors.Join(parent.Close(), child.Close())
-}
-
-// needCgroup2 asks for a cgroup of version 2 that the caller may divide and
-// with the controllers that brig's limits rest on. It changes nothing.
-func needCgroup2() error {
-	data, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(data)) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			dir := filepath.Join(mount, path)
-			controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-			if err != nil {
-				continue
-			}
-			for _, want := range []string{"cpu", "memory", "pids"} {
-				if !slices.Contains(strings.Fields(string(controllers)), want) {
-					return fmt.Errorf("%s has no %s controller", dir, want)
-				}
-			}
-			if err := unix.Access(dir, unix.W_OK); err != nil {
-				return fmt.Errorf("%s: %w", dir, err)
-			}
-			return nil
-		}
-	}
-	return errors.New("no cgroup of version 2")
 }
