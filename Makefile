@@ -60,7 +60,7 @@ test: deps build
 # The suite in virtual machines with systemd, as a user and as root; part of
 # make test. The first run makes the machines' images.
 vm-test: deps build
-	$(GO) test -tags machines -count=1 -timeout 30m -v ./e2e/vm
+	$(GO) test -tags machines -count=1 -timeout 60m -v ./e2e/vm
 
 # A shell in such a machine: VM_SYSTEM=debian12, VM_FLAGS=-root. Leave with exit
 # or Ctrl-A X.

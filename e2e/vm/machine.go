@@ -52,10 +52,10 @@ func arguments(image, payload string, accel []string, mode string) []string {
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-m", fmt.Sprint(memory), "-smp", "2",
 		"-kernel", filepath.Join(image, "kernel"), "-initrd", filepath.Join(image, "initrd"),
-		// Without the mitigations, which cost an emulated CPU much and protect
-		// nobody here. A panic ends QEMU.
+		// Without what costs an emulated processor much and protects nobody here.
+		// A panic ends QEMU.
 		"-append", "root=/dev/vda rootfstype=ext4 rootflags=noatime rw console=ttyS0 panic=-1 quiet loglevel=4 " +
-			"systemd.show_status=no mitigations=off no5lvl brig.vm=" + mode,
+			"systemd.show_status=no mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1 brig.vm=" + mode,
 		"-device", "virtio-rng-pci",
 		// The image is shared and never changes: what the machine writes is
 		// thrown away with it.

@@ -24,7 +24,7 @@ const (
 	// emulated is how many times longer a script may take where there is no KVM.
 	emulated = "8"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
-	suiteTime = 600
+	suiteTime = 900
 )
 
 // outside are the tests of the suite that look at the source, or bring a kernel
