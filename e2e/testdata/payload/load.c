@@ -80,9 +80,12 @@ static int transfer(int writes, const char *file, long mib)
 static int race(void)
 {
 	signal(SIGCHLD, SIG_IGN);
+	if (fork() == 0)
+		for (;;)
+			if (fork() > 0)
+				_exit(0);
 	for (;;)
-		if (fork() > 0)
-			_exit(0);
+		pause();
 }
 
 int main(int argc, char **argv)
