@@ -55,7 +55,7 @@ func measure(args []string) (time.Duration, error) {
 		limit(cfg, args[2:])
 		return grouped(cfg)
 	}
-	return 0, fmt.Errorf("usage: group none | cgroupfs DIRECTORY | systemd SOCKET [CONTROLLER...] | serve AT DIRECTORY | ask AT ARGUMENT...")
+	return 0, fmt.Errorf("usage: group none | cgroupfs DIRECTORY | systemd SOCKET [CONTROLLER...] | serve AT DIRECTORY | ask AT ARGUMENT... (see the package)")
 }
 
 // limit adds the limits that most policies have.
