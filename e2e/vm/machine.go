@@ -111,7 +111,7 @@ func start(ctx context.Context, image, payload, console string, accel []string) 
 			return
 		}
 		err = cmd.Wait()
-		m.err = fmt.Errorf("the machine has ended (%v): %s", err, strings.TrimSpace(said.String()))
+		m.err = fmt.Errorf("the machine has ended (%w): %s", err, strings.TrimSpace(said.String()))
 		close(m.ended)
 		m.user.port.Close()
 		m.root.port.Close()
