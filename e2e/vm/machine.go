@@ -110,8 +110,11 @@ func start(ctx context.Context, image, payload, console string, accel []string) 
 		if err != nil {
 			return
 		}
-		err = cmd.Wait()
-		m.err = fmt.Errorf("the machine has ended (%w): %s", err, strings.TrimSpace(said.String()))
+		how := "by itself"
+		if err := cmd.Wait(); err != nil {
+			how = err.Error()
+		}
+		m.err = fmt.Errorf("the machine has ended (%s): %s", how, strings.TrimSpace(said.String()))
 		close(m.ended)
 		m.user.port.Close()
 		m.root.port.Close()
