@@ -109,6 +109,28 @@ func TestGoldenPlans(t *testing.T) {
 	}
 }
 
+// Roots of layers, on a kernel before and after 6.6, writable and not.
+func TestGoldenLayers(t *testing.T) {
+	for _, host := range []string{"full", "debian-12"} {
+		for _, readOnly := range []bool{false, true} {
+			name := host
+			if readOnly {
+				name += "-read-only"
+			}
+			t.Run(name, func(t *testing.T) {
+				p, h := shipped(t, "strict"), recorded(t, host)
+				p.User.Map, p.Filesystem.ReadOnly = policy.MapIsolated, readOnly
+				p.Filesystem.Workdir = "/srv/app"
+				p.Filesystem.Mounts = append(p.Filesystem.Mounts, policy.Mount{Type: policy.Tmpfs, Target: "/cache"})
+				spec := specOf(p, "make", "test")
+				spec.Groups = []uint32{27}
+				layer(spec, h, 3)
+				compareGolden(t, filepath.Join("testdata/layers", name+".plan"), resolved(t, spec, h))
+			})
+		}
+	}
+}
+
 // resolved is the plan's text with who holds which limit, or the refusal.
 func resolved(t *testing.T, spec *sandbox.Spec, host *probe.Host) string {
 	t.Helper()

@@ -64,7 +64,7 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 		r.plan.Stdio = plan.Terminal
 	}
 	for _, step := range []func() error{
-		r.checkSpec, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts,
+		r.checkSpec, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.checkGroups, r.resolveRoot, r.resolveMounts,
 		r.resolveCgroup, r.resolveLimits, r.resolveFilter,
 	} {
 		if err := step(); err != nil {
@@ -233,7 +233,7 @@ func (r *resolver) assemble() {
 	add(jobGroup...)
 	add(plan.Op{Kind: plan.Session})
 	add(r.job...)
-	add(plan.Op{Kind: plan.JobIDs, UID: r.p.User.UID, GID: r.p.User.GID, Flags: initID.Flags})
+	add(plan.Op{Kind: plan.JobIDs, UID: r.p.User.UID, GID: r.p.User.GID, Groups: r.spec.Groups, Flags: initID.Flags})
 	add(plan.Op{Kind: plan.Capabilities, Names: r.p.User.Capabilities})
 	add(plan.Op{Kind: plan.Chdir, Target: r.workdir}, plan.Op{Kind: plan.NoNewPrivs})
 	if r.host.Landlock.OK {

@@ -22,6 +22,16 @@ type Spec struct {
 	Args []string
 	// Env is the job's whole environment, "NAME=value".
 	Env []string
+	// Layers are the directories that the root file system "image:REFERENCE" is
+	// made of, absolute and bottom first, each an unpacked OCI layer as overlayfs
+	// with userxattr has it. They are never written. At most plan.MaxLayers.
+	Layers []string
+	// LayerMap is the mapping that the layers were unpacked with: MapKeepID, where
+	// the image's root is the caller and the ids from 1 are subordinate ones,
+	// MapIsolated, or MapSingle, where all files are the caller's.
+	LayerMap policy.UserMap
+	// Groups are the job's supplementary groups.
+	Groups []uint32
 	// Dir is the caller's directory, absolute: relative commands that the
 	// policy copies in are relative to it.
 	Dir string
