@@ -77,18 +77,20 @@ func (r *resolver) noteOwner(f probe.File) {
 	}
 }
 
-// checkGroups looks at the job's supplementary groups.
-func (r *resolver) checkGroups() error {
+// resolveGroups looks at the job's supplementary groups. With one id the kernel
+// lets nobody choose them, see setgroups(2).
+func (r *resolver) resolveGroups() error {
 	ids := &r.plan.IDs
 	if len(r.spec.Groups) > 0 && ids.By == plan.ByInit {
-		return newError(CodeIDs, "the job cannot have further groups with map single: the kernel lets nobody choose them there",
-			"use --userns isolated or keep-id")
+		r.note("map single: the job has none of its further groups (%d): the kernel lets nobody choose them there", len(r.spec.Groups))
+		return nil
 	}
 	for _, g := range r.spec.Groups {
 		if !slices.ContainsFunc(ids.GID, func(m plan.Mapping) bool { return g >= m.Inside && g-m.Inside < m.Count }) {
 			return newError(CodeIDs, "the job's group "+strconv.FormatUint(uint64(g), 10)+" is not mapped", "choose other groups, or another mapping with --userns")
 		}
 	}
+	r.groups = r.spec.Groups
 	return nil
 }
 
@@ -114,4 +116,25 @@ func (r *resolver) workdirInside(mounts []policy.Mount) {
 	if len(r.spec.Layers) > 0 && r.workdir != "/" && !r.made[r.workdir] && !r.below(r.workdir, mounts) && !r.p.Filesystem.ReadOnly {
 		r.mounts = append(r.mounts, plan.Op{Kind: plan.Mountpoint, Target: r.workdir, Flags: plan.Directory})
 	}
+}
+
+// makeVolumes makes the directories of an image's volumes where they are
+// missing.
+func (r *resolver) makeVolumes() {
+	for _, v := range r.spec.volumes {
+		r.mounts = append(r.mounts, plan.Op{Kind: plan.Mountpoint, Target: v, Flags: plan.Directory})
+	}
+}
+
+// checkImage refuses a root that names an image where no layers were given, and
+// layers for another root.
+func (r *resolver) checkImage() error {
+	root := r.p.Filesystem.Root
+	switch named := strings.HasPrefix(root, imageRoot); {
+	case named && len(r.spec.Layers) == 0:
+		return newError(CodeBadSpec, fmt.Sprintf("root file system %q: the image's layers were not given", root), "find the image, and give it to Spec.UseImage")
+	case !named && len(r.spec.Layers) > 0:
+		return newError(CodeBadSpec, fmt.Sprintf("root file system %q, and the layers of an image", root), `set filesystem.root to "image:REFERENCE"`)
+	}
+	return nil
 }

@@ -37,6 +37,7 @@ func (r *resolver) resolveMounts() error {
 	if r.workdir == "" {
 		r.workdir = "/"
 	}
+	r.makeVolumes()
 	r.workdirInside(list)
 	if !r.below(r.workdir, list) && r.root.Flags&plan.InSource == 0 && !r.made[r.workdir] && !systemPath(r.workdir) {
 		r.mkdir(r.workdir, 0o755, true)
@@ -242,6 +243,9 @@ func (s *Spec) commandSource() string {
 		return ""
 	}
 	p := s.Args[0]
+	if filepath.IsAbs(p) && len(s.Layers) > 0 {
+		return "" // a path of the image's
+	}
 	if !filepath.IsAbs(p) {
 		p = filepath.Join(s.Dir, p)
 	}

@@ -80,7 +80,8 @@ func (r *resolver) resolveRoot() error {
 	r.mkdir("/dev/shm", 0o1777, false)
 	r.mkdir("/tmp", 0o1777, false)
 	switch dir, isDir := strings.CutPrefix(fsys.Root, "dir:"); {
-	case strings.HasPrefix(fsys.Root, imageRoot) && len(r.spec.Layers) > 0:
+	case len(r.spec.Layers) > 0:
+		r.writable("/dev", "/proc")
 		if err := r.layeredRoot(); err != nil {
 			return err
 		}
@@ -93,11 +94,12 @@ func (r *resolver) resolveRoot() error {
 		r.writable("/dev", "/tmp", "/var/tmp", "/run", "/proc")
 		r.hostRoot()
 	case isDir:
+		r.writable("/dev", "/proc")
 		if err := r.dirRoot(dir); err != nil {
 			return err
 		}
 	default:
-		return newError(CodeBadSpec, fmt.Sprintf("root file system %q is not offered", fsys.Root), `use "host" or "dir:PATH"`)
+		return newError(CodeBadSpec, fmt.Sprintf("root file system %q is not offered", fsys.Root), `use "host", "dir:PATH" or "image:REFERENCE"`)
 	}
 	u := jobUser(r.p)
 	if len(r.spec.Layers) == 0 {

@@ -84,7 +84,9 @@ func TestResolveRefuses(t *testing.T) {
 		{"no network namespace", "strict", func(w *world) { w.host.NetNS = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "a network stack of the sandbox's own cannot be had here: c\n  fix: f"},
 		{"no seccomp", "strict", func(w *world) { w.host.Seccomp = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "seccomp filters cannot be loaded here: c\n  fix: f"},
 		{"network user", "strict", func(w *world) { w.p.Network.Mode = policy.NetworkUser }, sandbox.CodeBadSpec, `network mode "user" is not offered` + "\n" + `  fix: use "none" or "host"`},
-		{"image", "strict", func(w *world) { w.p.Filesystem.Root = "image:debian" }, sandbox.CodeBadSpec, `root file system "image:debian" is not offered` + "\n" + `  fix: use "host" or "dir:PATH"`},
+		{"image", "strict", func(w *world) { w.p.Filesystem.Root = "image:debian" }, sandbox.CodeBadSpec, `root file system "image:debian": the image's layers were not given` + "\n  fix: find the image, and give it to Spec.UseImage"},
+		{"unknown root", "strict", func(w *world) { w.p.Filesystem.Root = "nfs:x" }, sandbox.CodeBadSpec, `root file system "nfs:x" is not offered` + "\n" + `  fix: use "host", "dir:PATH" or "image:REFERENCE"`},
+		{"layers for another root", "strict", func(w *world) { w.spec.Layers = []string{"/l"} }, sandbox.CodeBadSpec, `root file system "host", and the layers of an image` + "\n" + `  fix: set filesystem.root to "image:REFERENCE"`},
 
 		{"too many layers", "strict", layers(500), sandbox.CodeSource, "the root file system has 500 layers, and the kernel stacks 499 at most\n  fix: make an image of fewer layers: docker build --squash, or export and import a container of it"},
 		{"missing layer", "strict", func(w *world) {
@@ -103,7 +105,6 @@ func TestResolveRefuses(t *testing.T) {
 			layers(2)(w)
 			w.p.User.Map = policy.MapKeepID
 		}, sandbox.CodeIDs, `map "keep-id" gives every file of the image another owner: its layers were unpacked with map "isolated"` + "\n  fix: use --userns auto, or unpack the image again"},
-		{"groups with one id", "default", func(w *world) { w.spec.Groups = []uint32{27} }, sandbox.CodeIDs, "the job cannot have further groups with map single: the kernel lets nobody choose them there\n  fix: use --userns isolated or keep-id"},
 		{"group that is not mapped", "judge", func(w *world) { w.spec.Groups = []uint32{27, 70000} }, sandbox.CodeIDs, "the job's group 70000 is not mapped\n  fix: choose other groups, or another mapping with --userns"},
 
 		{"missing source", "strict", mounts(mount("/home/alice/nothing", "/w", policy.ReadOnly)), sandbox.CodeSource, "source /home/alice/nothing does not exist\n  fix: check the path"},

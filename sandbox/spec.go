@@ -2,10 +2,8 @@ package sandbox
 
 import (
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/brig-sandbox/brig/policy"
@@ -67,6 +65,9 @@ type Spec struct {
 	Child *launch.Child
 	// Resolved, where it is not nil, is told what will be done, before it is.
 	Resolved func(*Resolution)
+	// volumes are directories that an image wants to be there, notes what the
+	// plan says of it.
+	volumes, notes []string
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
 }
@@ -108,18 +109,7 @@ func private() []string {
 func Environment(p *policy.Policy, lookup func(string) (string, bool)) []string {
 	u := jobUser(p)
 	env := map[string]string{"HOME": u.home, "USER": u.name, "PATH": defaultPath}
-	for _, name := range p.Environment.Inherit {
-		if v, ok := lookup(name); ok && !strings.ContainsRune(v, 0) {
-			env[name] = v
-		}
-	}
-	maps.Copy(env, p.Environment.Set)
-	list := make([]string, 0, len(env))
-	for name, v := range env {
-		list = append(list, name+"="+v)
-	}
-	slices.Sort(list)
-	return list
+	return environment(p, lookup, env)
 }
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"
