@@ -210,7 +210,8 @@ func TestShippedPlansAreStrict(t *testing.T) {
 				if op.Kind == plan.Open && slices.Contains([]string{"/", "/home", "/home/alice", "/proc", "/sys", "/run", "/etc", "/root"}, op.Source) {
 					t.Errorf("%s: %s", at, op)
 				}
-				if op.Kind == plan.Capabilities && len(op.Names) > 0 {
+				// brig's own program makes trees with the owners that a layer names.
+				if op.Kind == plan.Capabilities && len(op.Names) > 0 && name != "unpack" {
 					t.Errorf("%s: %s", at, op)
 				}
 			}

@@ -35,8 +35,8 @@ type Spec struct {
 	Dir string
 	// Home is the caller's home directory, which is not given whole.
 	Home string
-	// Private are directories that decide about later runs, brig's cache and its
-	// configuration: no job may write them, or what holds them.
+	// Private are directories that decide about later runs, brig's cache, its
+	// configuration and its images: no job may write them, or what holds them.
 	Private []string
 	// Hostname is the sandbox's host name.
 	Hostname string
@@ -99,6 +99,11 @@ func private() []string {
 		if dir, err := of(); err == nil {
 			list = append(list, filepath.Join(dir, "brig"))
 		}
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		list = append(list, filepath.Join(dir, "brig"))
+	} else if home := os.Getenv("HOME"); filepath.IsAbs(home) {
+		list = append(list, filepath.Join(home, ".local/share/brig"))
 	}
 	return list
 }

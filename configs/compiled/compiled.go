@@ -65,6 +65,15 @@ func Policy(name string) *policy.Policy {
 			Network:     policy.Network{Mode: "none"},
 			Seccomp:     seccomp.Settings{Base: "strict", OnDeny: "EPERM"},
 			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
+	case "unpack":
+		return &policy.Policy{Name: "unpack", Version: 1, Description: "brig's own work on the layers of images",
+			Limits:      policy.Limits{WallTime: 7200000000000, CPUTime: 3600000000000, CPUs: -1, CPUWeight: 100, Memory: 1073741824, MemoryHigh: -1, OOMGroup: true, PIDs: 64, OpenFiles: 1024, FileSize: -1, Stack: 8388608, Output: 1048576, Scratch: 67108864, ScratchInodes: 10000},
+			Enforcement: policy.Enforcement{Limits: "kernel-or-supervised"},
+			Filesystem:  policy.Filesystem{Root: "host", Mounts: []policy.Mount{policy.Mount{Type: "bind", Source: "/etc/java-17-openjdk", Target: "/etc/java-17-openjdk", Access: "ro", Optional: true}, policy.Mount{Type: "bind", Source: "/etc/java-21-openjdk", Target: "/etc/java-21-openjdk", Access: "ro", Optional: true}}},
+			User:        policy.User{Map: "auto", Capabilities: []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID"}},
+			Network:     policy.Network{Mode: "none"},
+			Seccomp:     seccomp.Settings{Base: "strict", OnDeny: "EPERM"},
+			Environment: policy.Environment{Inherit: []string{}, Set: map[string]string{"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}}}
 	}
 	return nil
 }
