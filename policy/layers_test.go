@@ -208,7 +208,7 @@ func TestExtendsFaults(t *testing.T) {
 // TestShipped loads every shipped policy and holds what they promise.
 func TestShipped(t *testing.T) {
 	names := policy.ShippedNames(configs.FS)
-	if want := []string{"ci", "compile", "default", "dev", "judge", "strict", "unpack"}; !cmp.Equal(names, want) {
+	if want := []string{"ci", "compile", "default", "dev", "image", "judge", "strict", "unpack"}; !cmp.Equal(names, want) {
 		t.Fatalf("shipped are %v, want %v", names, want)
 	}
 	for _, name := range names {

@@ -36,6 +36,12 @@ type ImageOptions struct {
 	// Entrypoint takes the place of the image's, and of its Cmd, where it is not
 	// nil; an empty one leaves the image's out.
 	Entrypoint []string
+	// KeepPath says that the policy's PATH is the caller's own wish. Otherwise the
+	// image's, which knows where its programs are, goes before it.
+	KeepPath bool
+	// Capabilities are those of the policy's that the caller has asked for by
+	// name: a user of the image's who is not root gets no others, as with Docker.
+	Capabilities []string
 	// Lookup finds the caller's variables, as os.LookupEnv does.
 	Lookup func(string) (string, bool)
 }
@@ -50,11 +56,11 @@ const dockerPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 // UseImage makes an image's layers the root file system of the spec, whose
 // policy has to name an image there, and honours the image's config as Docker
 // does. The spec's arguments take the place of the image's command; the
-// policy's variables, and its working directory, go before the image's. The
+// policy's variables but PATH, and its working directory, go before the image's. The
 // image's user goes before the policy's; an image that names none runs as the
 // policy's. The spec gets a policy of its own.
 //
-// It reads the users of the layers. Its errors are *Error.
+// It looks into the layers for users and directories. Its errors are *Error.
 func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 	p := *s.Policy
 	s.Policy = &p
@@ -77,7 +83,18 @@ func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 	if err := img.volumes(s, &p); err != nil {
 		return err
 	}
+	if w := p.Filesystem.Workdir; w != "" {
+		s.missing = append(s.missing, w)
+	}
+	s.missing = slices.DeleteFunc(s.missing, func(dir string) bool { return rootfs.IsDir(img.Layers, dir) })
 	s.notes = img.notes(u)
+	if u.UID != 0 {
+		kept := slices.DeleteFunc(slices.Clone(p.User.Capabilities), func(c string) bool { return !slices.Contains(o.Capabilities, c) })
+		if n := len(p.User.Capabilities) - len(kept); n > 0 {
+			s.notes = append(s.notes, fmt.Sprintf("%d capabilities of the policy are for root, and user %d has none of them", n, u.UID))
+		}
+		p.User.Capabilities = kept
+	}
 	return nil
 }
 
@@ -125,11 +142,17 @@ func (img *Image) environment(p *policy.Policy, o *ImageOptions, u *rootfs.User)
 			env[name] = value
 		}
 	}
+	own := env["PATH"]
 	lookup := o.Lookup
 	if lookup == nil {
 		lookup = func(string) (string, bool) { return "", false }
 	}
-	return environment(p, lookup, env)
+	list := environment(p, lookup, env)
+	if !o.KeepPath {
+		i := slices.IndexFunc(list, func(v string) bool { return strings.HasPrefix(v, "PATH=") })
+		list[i] = "PATH=" + own
+	}
+	return list
 }
 
 // environment puts what a policy gives on top of env. The result is sorted.
@@ -173,7 +196,7 @@ func (img *Image) volumes(s *Spec, p *policy.Policy) error {
 	}
 	slices.Sort(list)
 	if !p.Filesystem.ReadOnly {
-		s.volumes = list
+		s.missing = list
 		return nil
 	}
 	p.Filesystem.Mounts = slices.Clone(p.Filesystem.Mounts)

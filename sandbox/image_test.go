@@ -49,7 +49,7 @@ func TestUseImage(t *testing.T) {
 		Workdir   string
 	}
 	web := got{
-		Args: []string{"/entry", "-x", "serve"}, Env: []string{"A=image", "HOME=/var/www", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin"},
+		Args: []string{"/entry", "-x", "serve"}, Env: []string{"A=image", "HOME=/var/www", "LANG=C.UTF-8", "PATH=/opt/bin:/bin"},
 		UID: 33, GID: 33, Groups: []uint32{110}, Workdir: "/app",
 	}
 	for _, tt := range []struct {
@@ -78,6 +78,7 @@ func TestUseImage(t *testing.T) {
 		}, func(g *got) {
 			g.Env, g.Workdir = []string{"A=policy", "HOME=/var/www", "LANG=C", "PATH=/opt/bin:/bin", "TERM=xterm"}, "/w"
 		}},
+		{"the caller's PATH", nil, func(_ *sandbox.Image, o *sandbox.ImageOptions, _ *policy.Policy) { o.KeepPath = true }, func(g *got) { g.Env[3] = "PATH=/usr/local/bin:/usr/bin:/bin" }},
 		{"PATH of nobody", nil, func(i *sandbox.Image, _ *sandbox.ImageOptions, p *policy.Policy) {
 			p.Environment.Set, i.Env = nil, []string{"=x", "novalue", "HOME=/own"}
 		}, func(g *got) {
@@ -111,6 +112,40 @@ func TestUseImage(t *testing.T) {
 	}
 }
 
+// Capabilities are root's, unless the caller asks for one by name.
+func TestImageCapabilities(t *testing.T) {
+	for _, tt := range []struct {
+		user string
+		ask  []string
+		want []string
+		note bool
+	}{
+		{"root", nil, []string{"CAP_CHOWN", "CAP_KILL"}, false},
+		{"www", nil, []string{}, true},
+		{"www", []string{"CAP_KILL", "CAP_SYS_ADMIN"}, []string{"CAP_KILL"}, true},
+		{"www", []string{"CAP_KILL", "CAP_CHOWN"}, []string{"CAP_CHOWN", "CAP_KILL"}, false},
+	} {
+		img, p := anImage(t), shipped(t, "strict")
+		p.Filesystem.Root, p.User.Capabilities = "image:web:1", []string{"CAP_CHOWN", "CAP_KILL"}
+		spec := specOf(p)
+		if err := spec.UseImage(img, sandbox.ImageOptions{User: tt.user, Capabilities: tt.ask}); err != nil {
+			t.Fatal(err)
+		}
+		host := recorded(t, "full")
+		host.Files[img.Layers[0]] = host.Files[projectDir]
+		res, err := sandbox.Resolve(spec, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, spec.Policy.User.Capabilities); diff != "" {
+			t.Errorf("%s: %s", tt.user, diff)
+		}
+		if told := strings.Contains(res.Plan.String(), "capabilities of the policy are for root"); told != tt.note {
+			t.Errorf("%s with %v: told %v\n%s", tt.user, tt.ask, told, res.Plan.Notes)
+		}
+	}
+}
+
 // The plan shows what an image asks for, and nothing that a label says can
 // forge a line of it.
 func TestImageInPlan(t *testing.T) {
@@ -133,17 +168,18 @@ func TestImageInPlan(t *testing.T) {
 			"\nids keep-id ", "\n  uid 0:1000:1 1:100000:65535\n", " exec /entry -x serve from /entry\n", " chdir -> /app\n", " job-ids 33:33 groups 110 setgroups\n",
 			"\nnote image web:1, sha256:00, as user 33 (www)\nnote label a=1\nnote \"label b=2\\x1b[2J\"\n",
 		}
+		want = append(want, " mountpoint -> /app dir\n")
 		if readOnly {
 			want = append(want, " tmpfs -> /data size 67108864 inodes 10000 mode 01777\n")
 		} else {
-			want = append(want, " mountpoint -> /data dir\n", " mountpoint -> /app dir\n")
+			want = append(want, " mountpoint -> /data dir\n")
 		}
 		for _, w := range want {
 			if !strings.Contains(text, w) {
 				t.Errorf("the plan lacks %q:\n%s", w, text)
 			}
 		}
-		if root := res.Plan.Find(plan.Root); !root.Flags.Has(plan.InSource) || root.Flags.Has(plan.ReadOnly) != readOnly {
+		if root := res.Plan.Find(plan.Root); !root.Flags.Has(plan.InSource) || root.Flags.Has(plan.ReadOnly) {
 			t.Errorf("root %s", root)
 		}
 	}

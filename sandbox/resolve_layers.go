@@ -110,19 +110,13 @@ func (r *resolver) topLevel(p string) bool {
 	return r.p.Filesystem.ReadOnly && r.root.Flags.Has(plan.InSource) && strings.Count(p, "/") == 1 && !systemPath(p)
 }
 
-// workdirInside makes sure of a working directory in an image's root: Docker
-// makes one that is missing.
-func (r *resolver) workdirInside(mounts []policy.Mount) {
-	if len(r.spec.Layers) > 0 && r.workdir != "/" && !r.made[r.workdir] && !r.below(r.workdir, mounts) && !r.p.Filesystem.ReadOnly {
-		r.mounts = append(r.mounts, plan.Op{Kind: plan.Mountpoint, Target: r.workdir, Flags: plan.Directory})
-	}
-}
-
-// makeVolumes makes the directories of an image's volumes where they are
-// missing.
-func (r *resolver) makeVolumes() {
-	for _, v := range r.spec.volumes {
-		r.mounts = append(r.mounts, plan.Op{Kind: plan.Mountpoint, Target: v, Flags: plan.Directory})
+// makeMissing makes the directories that an image wants and has not: Docker
+// makes those of its volumes and its working directory.
+func (r *resolver) makeMissing(mounts []policy.Mount) {
+	for _, dir := range r.spec.missing {
+		if !r.made[dir] && !r.below(dir, mounts) {
+			r.mounts = append(r.mounts, plan.Op{Kind: plan.Mountpoint, Target: dir, Flags: plan.Directory})
+		}
 	}
 }
 

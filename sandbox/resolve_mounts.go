@@ -37,8 +37,7 @@ func (r *resolver) resolveMounts() error {
 	if r.workdir == "" {
 		r.workdir = "/"
 	}
-	r.makeVolumes()
-	r.workdirInside(list)
+	r.makeMissing(list)
 	if !r.below(r.workdir, list) && r.root.Flags&plan.InSource == 0 && !r.made[r.workdir] && !systemPath(r.workdir) {
 		r.mkdir(r.workdir, 0o755, true)
 		r.writable(r.workdir)

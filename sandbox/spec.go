@@ -65,9 +65,9 @@ type Spec struct {
 	Child *launch.Child
 	// Resolved, where it is not nil, is told what will be done, before it is.
 	Resolved func(*Resolution)
-	// volumes are directories that an image wants to be there, notes what the
-	// plan says of it.
-	volumes, notes []string
+	// missing are directories that an image wants to be there and has not, notes
+	// what the plan says of it.
+	missing, notes []string
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
 }

@@ -37,6 +37,13 @@ func ReadFile(layers []string, name string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
+// IsDir tells whether the merged root has a directory of that name. What cannot
+// be looked at counts as none.
+func IsDir(layers []string, name string) bool {
+	_, err := ReadFile(layers, name, 0)
+	return errors.Is(err, unix.EISDIR)
+}
+
 // merged is a directory as the overlay shows it: the same directory in several
 // layers, top first.
 type merged []int

@@ -118,6 +118,15 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
+func TestIsDir(t *testing.T) {
+	layers := stack(t, map[string]string{"a/b": dir, "f": "", "l": "->a", "gone": dir, "out": "->/etc/../../../tmp"}, map[string]string{"gone": whiteout})
+	for name, want := range map[string]bool{"/": true, "/a": true, "/a/b": true, "/l/b": true, "/f": false, "/a/c": false, "/gone": false, "/out": false} {
+		if got := rootfs.IsDir(layers, name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
