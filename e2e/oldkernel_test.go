@@ -24,7 +24,7 @@ const (
 	// host. Debian's is Linux 6.1.
 	oldKernel = "linux.uml"
 	// oldKernelTime bounds the whole life of the guest.
-	oldKernelTime = 3 * time.Minute
+	oldKernelTime = 4 * time.Minute
 	// guestDisk is the size of the guest's disk, which is sparse.
 	guestDisk = 512 << 20
 	// guestNobody is as whom root runs the guest: a kernel under test gets no
@@ -140,6 +140,7 @@ func guestDir(t *testing.T) string {
 	})
 	for _, f := range []struct{ from, to string }{
 		{filepath.Join(brigDir, "brig"), "brig"},
+		{filepath.Join(brigDir, "brig-image"), "brig-image"},
 		{filepath.Join("oldkernel", "guest-init"), "guest-init"},
 		{filepath.Join("oldkernel", "checks"), "checks"},
 	} {
