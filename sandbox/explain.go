@@ -162,7 +162,7 @@ func overlayText(source string, errno unix.Errno) (text, hint string) {
 				return e.Message, e.Fix
 			}
 		}
-		return source + " cannot be a lower layer: something is mounted below it, or its file system cannot be one", "use access copy or ro"
+		return source + " cannot be a lower layer: something is mounted below it, its file system cannot be one, or it lies on two overlays already, which is the most that the kernel stacks", "use access copy or ro"
 	case unix.ELOOP:
 		return source + " cannot be a lower layer: overlays stack two deep at most", "use access copy"
 	case unix.EACCES, unix.EPERM:
