@@ -188,6 +188,7 @@ func TestHostile(t *testing.T) {
 		{"absolute", []entry{file("/etc/motd", "hi")}, ""},
 		{"through a link", []entry{symlink("up", ".."), file("up/outside", "evil")}, ""},
 		{"through an absolute link", []entry{symlink("root", "/"), file("root/tmp/brig-test-evil", "evil")}, ""},
+		{"through a dangling link", []entry{symlink("t", "/tmp"), symlink("u", "../../t"), file("u/brig-test-evil", "evil")}, ""},
 		{"over a link", []entry{symlink("x", "../outside"), file("x", "evil")}, ""},
 		{"hard link out", []entry{hardlink("x", "../outside")}, `"x": hard link to "../outside": a name with .. leads out of the layer`},
 		{"hard link through a link", []entry{symlink("up", ".."), hardlink("x", "up/outside")}, `"x": hard link to "up/outside", which this layer does not have as a file: no such file or directory`},
@@ -252,6 +253,19 @@ func TestTruncated(t *testing.T) {
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut at %d: %v", n, err)
 		}
+	}
+}
+
+// TestLinkToLower: var/run leads to /run, which only a layer below has.
+func TestLinkToLower(t *testing.T) {
+	tree, untouched := jail(t)
+	defer untouched()
+	b := archiveOf(t, dir("var"), symlink("var/run", "../run"), file("var/run/x/pid", "1"))
+	if _, err := Extract(bytes.NewReader(b), tree, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(tree, "run/x/pid")); err != nil || string(b) != "1" {
+		t.Errorf("run/x/pid: %q %v", b, err)
 	}
 }
 
