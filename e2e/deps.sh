@@ -23,7 +23,6 @@ needed=(
 optional=(
 	"command -v skopeo|skopeo"
 	"command -v umoci|umoci"
-	"command -v buildah|buildah"
 	"command -v linux.uml|user-mode-linux"
 	"test -x /sbin/insmod|kmod"
 	"test -x /sbin/mke2fs|e2fsprogs"

@@ -172,3 +172,22 @@ func TestDamagedIndex(t *testing.T) {
 		clean(t, s)
 	}
 }
+
+// BenchmarkOpen is what a run pays for its image, whatever the image's size.
+func BenchmarkOpen(b *testing.B) {
+	s := newStore(b)
+	if _, err := Load(b.Context(), s, bytes.NewReader(newSample(b).archive(b, nil)), &Options{Unpacker: &inProcess{}}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		i, err := image.Open(s, "sample:1")
+		if err != nil {
+			b.Fatal(err)
+		}
+		release, err := i.Hold()
+		if err != nil {
+			b.Fatal(err)
+		}
+		release()
+	}
+}
