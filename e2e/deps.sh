@@ -18,8 +18,11 @@ needed=(
 )
 
 # What only some tests need, which are skipped without it: the test on an old
-# kernel. Not every distribution and architecture has it.
+# kernel, and images made and read by other tools. Not every distribution and
+# architecture has it.
 optional=(
+	"command -v skopeo|skopeo"
+	"command -v umoci|umoci"
 	"command -v linux.uml|user-mode-linux"
 	"test -x /sbin/insmod|kmod"
 	"test -x /sbin/mke2fs|e2fsprogs"

@@ -26,8 +26,8 @@ func printRows(w io.Writer, format string, columns []column, shown []string, row
 	for _, c := range columns {
 		heads[c.name] = c.head
 	}
-	switch {
-	case format == "json":
+	switch format {
+	case "json":
 		enc := json.NewEncoder(w)
 		for _, r := range rows {
 			if err := enc.Encode(r); err != nil {
@@ -35,7 +35,7 @@ func printRows(w io.Writer, format string, columns []column, shown []string, row
 			}
 		}
 		return nil
-	case format == "" || format == "table":
+	case "", "table":
 		format = "table {{." + strings.Join(shown, "}}\t{{.") + "}}"
 	}
 	format = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format)

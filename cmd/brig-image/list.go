@@ -12,8 +12,13 @@ import (
 )
 
 var imageColumns = []column{
-	{"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"Digest", "DIGEST"}, {"ID", "IMAGE ID"},
-	{"CreatedSince", "CREATED"}, {"CreatedAt", "CREATED AT"}, {"Size", "SIZE"},
+	{"Repository", "REPOSITORY"},
+	{"Tag", "TAG"},
+	{"Digest", "DIGEST"},
+	{"ID", "IMAGE ID"},
+	{"CreatedSince", "CREATED"},
+	{"CreatedAt", "CREATED AT"},
+	{"Size", "SIZE"},
 }
 
 const none = "<none>"

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/configs/compiled"
@@ -144,18 +144,32 @@ func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits i
 	return &image.Layer{Bytes: report.Bytes, Files: report.Files, Notes: report.Notes}, nil
 }
 
+// removeTries is how often a removal is tried: the sandbox of a brig that was
+// killed ends a moment later, and until then something may be written.
+const removeTries = 5
+
 // Remove implements image.Unpacker.
 func (u *unpacker) Remove(ctx context.Context, dirs ...string) error {
+	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, dir := range dirs {
-		spec, err := u.spec(dir, roleRemove, insideDir)
-		if err == nil {
-			_, err = u.run(context.WithoutCancel(ctx), spec)
-		}
-		if err == nil {
-			err = os.Remove(filepath.Clean(dir))
+		err := u.remove(ctx, dir)
+		for try := 1; err != nil && try < removeTries; try++ {
+			time.Sleep(50 * time.Millisecond)
+			err = u.remove(ctx, dir)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (u *unpacker) remove(ctx context.Context, dir string) error {
+	spec, err := u.spec(dir, roleRemove, insideDir)
+	if err != nil {
+		return err
+	}
+	if _, err = u.run(ctx, spec); err != nil {
+		return err
+	}
+	return os.Remove(dir)
 }

@@ -174,7 +174,7 @@ func (s *Store) find(x *Index, ref string) (*Entry, error) {
 	for i, e := range entries {
 		if strings.HasPrefix(e.Manifest.Digest.Hex(), digits) {
 			found[e.Manifest.Digest] = &entries[i]
-		} else if m, _, err := s.manifest(e.Manifest); err == nil && strings.HasPrefix(m.Config.Digest.Hex(), digits) {
+		} else if m, err := s.manifest(e.Manifest); err == nil && strings.HasPrefix(m.Config.Digest.Hex(), digits) {
 			found[e.Manifest.Digest] = &entries[i]
 		}
 	}
@@ -220,13 +220,12 @@ func (s *Store) notFound(ref string, entries []Entry) error {
 }
 
 // manifest reads an image's manifest and checks its digest.
-func (s *Store) manifest(d Descriptor) (*Manifest, []byte, error) {
+func (s *Store) manifest(d Descriptor) (*Manifest, error) {
 	b, err := s.document(d)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	m, err := ParseManifest(b)
-	return m, b, err
+	return ParseManifest(b)
 }
 
 // document reads a small blob and checks its digest.
@@ -243,7 +242,7 @@ func (s *Store) document(d Descriptor) ([]byte, error) {
 
 // Documents reads an image's manifest and config; both digests are checked.
 func (s *Store) Documents(d Descriptor) (*Manifest, *ConfigFile, error) {
-	m, _, err := s.manifest(d)
+	m, err := s.manifest(d)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -28,26 +28,24 @@ type Name struct {
 // DOMAIN/library/debian:latest, and the first part is a domain only where it
 // has a dot, a colon or a capital letter, or is "localhost".
 func ParseName(s string) (Name, error) {
-	refuse := func(why string) (Name, error) {
-		return Name{}, fmt.Errorf("invalid reference %q: %s", clip(s), why)
-	}
+	refuse := func(why string) error { return fmt.Errorf("invalid reference %q: %s", clip(s), why) }
 	rest := s
 	var n Name
 	if before, digest, ok := strings.Cut(rest, "@"); ok {
 		d, err := ParseDigest(digest)
 		if err != nil {
-			return refuse(err.Error())
+			return Name{}, refuse(err.Error())
 		}
 		n.Digest, rest = d, before
 	}
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.Contains(rest[i:], "/") {
 		n.Tag, rest = rest[i+1:], rest[:i]
 		if !validTag(n.Tag) {
-			return refuse("a tag has up to 128 letters, digits, dots, dashes and underscores, and starts with none of the first two marks")
+			return Name{}, refuse("a tag has up to 128 letters, digits, dots, dashes and underscores, and starts with none of the first two marks")
 		}
 	}
 	if len(rest) == 64 && isHex(rest) {
-		return refuse("64 hexadecimal digits are an id, not a name")
+		return Name{}, refuse("64 hexadecimal digits are an id, not a name")
 	}
 	n.Domain, n.Path = defaultDomain, rest
 	if first, after, ok := strings.Cut(rest, "/"); ok && (strings.ContainsAny(first, ".:") || first == "localhost" || strings.ToLower(first) != first) {
@@ -60,17 +58,17 @@ func ParseName(s string) (Name, error) {
 		n.Path = officialRepo + n.Path
 	}
 	if n.Path != strings.ToLower(n.Path) {
-		return refuse("a repository's name is in lower case")
+		return Name{}, refuse("a repository's name is in lower case")
 	}
 	if !validDomain(n.Domain) {
-		return refuse("its first part is not a host name")
+		return Name{}, refuse("its first part is not a host name")
 	}
 	if len(n.Domain)+1+len(n.Path) > maxName {
-		return refuse(fmt.Sprintf("a repository's name has at most %d bytes", maxName))
+		return Name{}, refuse(fmt.Sprintf("a repository's name has at most %d bytes", maxName))
 	}
 	for part := range strings.SplitSeq(n.Path, "/") {
 		if !validPart(part) {
-			return refuse("a name's parts are letters and digits, with single dots, one or two underscores, or dashes between them")
+			return Name{}, refuse("a name's parts are letters and digits, with single dots, one or two underscores, or dashes between them")
 		}
 	}
 	if n.Tag == "" && n.Digest == "" {

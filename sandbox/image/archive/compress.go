@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -39,7 +40,7 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(r, 256<<10)
 	head, err := br.Peek(4)
 	if len(head) == 0 && err != nil {
-		if err == io.EOF { //nolint:errorlint // Peek passes the reader's own error on
+		if errors.Is(err, io.EOF) {
 			return nil, io.ErrUnexpectedEOF
 		}
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/brig-sandbox/brig/sandbox/image"
 )
@@ -99,6 +100,14 @@ func (o *saving) oci(entries []*image.Entry) error {
 	b, err := json.Marshal(&x)
 	if err != nil {
 		return err
+	}
+	// skopeo, unpacking as an ordinary user, wants to give directories away that
+	// the archive leaves out.
+	for _, name := range []string{"blobs/", "blobs/sha256/"} {
+		err := o.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR})
+		if err != nil {
+			return err
+		}
 	}
 	if err := o.bytes("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err

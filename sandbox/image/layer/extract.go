@@ -238,7 +238,7 @@ func (x *extractor) remember(name string, hdr *tar.Header) {
 	if x.dirs[name] == nil {
 		x.order = append(x.order, name)
 	}
-	x.dirs[name] = &tar.Header{Mode: hdr.Mode, Uid: hdr.Uid, Gid: hdr.Gid, ModTime: hdr.ModTime, PAXRecords: hdr.PAXRecords, Typeflag: tar.TypeDir}
+	x.dirs[name] = &tar.Header{Name: hdr.Name, Mode: hdr.Mode, Uid: hdr.Uid, Gid: hdr.Gid, ModTime: hdr.ModTime, PAXRecords: hdr.PAXRecords, Typeflag: tar.TypeDir}
 	delete(x.made, name)
 }
 

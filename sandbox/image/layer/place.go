@@ -38,7 +38,7 @@ func (x *extractor) enter(dir string) (int, error) {
 	x.leave()
 	fd, err := x.open(dir)
 	if errors.Is(err, unix.ENOENT) {
-		fd, err = x.make(dir)
+		fd, err = x.make(dir, maxLinks)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("opening its directory: %w", err)
@@ -54,26 +54,67 @@ func (x *extractor) leave() {
 	x.fd = -1
 }
 
-// make makes a directory that no entry has described, and those above it.
-func (x *extractor) make(dir string) (int, error) {
+// maxLinks is how many dangling links one name may lead through; the kernel
+// itself follows 40.
+const maxLinks = 8
+
+// make makes a directory that no entry has described, and those above it. A
+// link on the way may lead to a directory that only a layer below has, such as
+// var/run to /run: that one is made as well.
+func (x *extractor) make(dir string, links int) (int, error) {
 	done := "."
 	for part := range strings.SplitSeq(dir, "/") {
 		parent, err := x.open(done)
 		if err != nil {
 			return -1, err
 		}
+		above := done
 		done = path.Join(done, part)
 		err = unix.Mkdirat(parent, part, 0o755)
-		if err == nil {
+		switch {
+		case err == nil:
 			x.made[done] = true
 			err = unix.Fchmodat(parent, part, 0o755, 0) // whatever the umask is
+		case errors.Is(err, unix.EEXIST):
+			err = x.makeBehind(parent, above, part, links)
 		}
 		unix.Close(parent)
-		if err != nil && !errors.Is(err, unix.EEXIST) {
+		if err != nil {
 			return -1, err
 		}
 	}
 	return x.open(dir)
+}
+
+// makeBehind makes the directory to which a dangling link leads.
+func (x *extractor) makeBehind(parent int, above, part string, links int) error {
+	fd, err := x.open(path.Join(above, part))
+	if err == nil {
+		unix.Close(fd)
+		return nil
+	}
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if links == 0 {
+		return unix.ELOOP
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(parent, part, buf)
+	if err != nil {
+		return err
+	}
+	to := string(buf[:n])
+	if !path.IsAbs(to) {
+		to = path.Join("/", above, to)
+	}
+	if to = path.Clean(to)[1:]; to == "" {
+		return unix.ENOENT
+	}
+	if fd, err = x.make(to, links-1); err == nil {
+		unix.Close(fd)
+	}
+	return err
 }
 
 // directory makes a directory, or takes the one that is there.
