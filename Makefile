@@ -20,7 +20,7 @@ HAVE_FILTERC  := $(and $(wildcard cmd/brig-filterc/main.go),$(wildcard configs/*
 
 export FUZZTIME
 
-.PHONY: all deps build bin/brig demo test vm-test vm-shell bench lint install clean
+.PHONY: all deps build bin/brig bin/brig-image demo test vm-test vm-shell bench lint install clean
 
 all: build
 
@@ -30,10 +30,10 @@ deps:
 
 # bin/brig is static and without cgo. The shipped filters are compiled first,
 # because they are embedded in it.
-build: bin/brig dist/.stamp
+build: bin/brig bin/brig-image dist/.stamp
 
 ifneq ($(HAVE_FILTERC),)
-bin/brig: configs/filters/index.json
+bin/brig bin/brig-image: configs/filters/index.json
 
 bin/brig-filterc: go.mod go.sum $(shell find cmd/brig-filterc policy/seccomp -name '*.go' -not -name '*_test.go')
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w -linkmode external -extldflags "-static"' -o $@ ./cmd/brig-filterc
@@ -44,6 +44,10 @@ endif
 
 bin/brig:
 	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o $@ ./cmd/brig
+
+# The commands for images: what they link, no run should have to load.
+bin/brig-image:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/brig-image
 
 # Man pages and completions come from the command tree itself.
 dist/.stamp: bin/brig
@@ -83,6 +87,7 @@ bin/tools/golangci-lint-$(GOLANGCI_VERSION):
 
 install: build
 	install -D -m 0755 bin/brig $(DESTDIR)$(PREFIX)/bin/brig
+	install -D -m 0755 bin/brig-image $(DESTDIR)$(PREFIX)/libexec/brig/brig-image
 ifneq ($(HAVE_FILTERC),)
 	install -D -m 0755 bin/brig-filterc $(DESTDIR)$(PREFIX)/libexec/brig/brig-filterc
 endif

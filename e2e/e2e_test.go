@@ -53,7 +53,7 @@ func findBrig() (dir string, cleanup func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", dir, "../cmd/brig")
+	build := exec.Command("go", "build", "-trimpath", "-o", dir, "../cmd/brig", "../cmd/brig-image")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		_ = os.RemoveAll(dir)

@@ -25,7 +25,7 @@ type importRule struct {
 // importRules are the directions of imports. Tests are free to import more.
 var importRules = []importRule{
 	{
-		from:   []string{"policy/seccomp", "userns", "sandbox/plan"},
+		from:   []string{"policy/seccomp", "userns", "sandbox/plan", "sandbox/rootfs"},
 		deny:   []string{module + "/..."},
 		reason: "leaf packages import nothing of brig",
 	},
@@ -45,9 +45,9 @@ var importRules = []importRule{
 		deny: []string{module + "/..."},
 		except: []string{
 			module + "/policy", module + "/policy/seccomp", module + "/userns", module + "/sandbox/plan",
-			module + "/sandbox/launch", module + "/sandbox/probe", module + "/sandbox/cgroup",
+			module + "/sandbox/launch", module + "/sandbox/probe", module + "/sandbox/cgroup", module + "/sandbox/rootfs",
 		},
-		reason: "sandbox imports policy, userns, plan, launch, probe and cgroup",
+		reason: "sandbox imports policy, userns, plan, launch, probe, cgroup and rootfs",
 	},
 	{
 		from:   []string{"policy/...", "userns", "sandbox/..."},
@@ -180,6 +180,8 @@ func TestBrigLinksNothingHeavy(t *testing.T) {
 		{"github.com/spf13/cobra/doc", "is for the build tag docs"},
 		{"github.com/seccomp/libseccomp-golang", "belongs to brig-filterc"},
 		{"testing", "is for tests"},
+		{module + "/sandbox/image/archive", "belongs to brig-image"},
+		{"github.com/klauspost/compress/zstd", "belongs to brig-image"},
 	} {
 		if slices.Contains(linked, heavy.pkg) {
 			t.Errorf("bin/brig links %s, which %s", heavy.pkg, heavy.reason)

@@ -140,6 +140,7 @@ func guestDir(t *testing.T) string {
 	})
 	for _, f := range []struct{ from, to string }{
 		{filepath.Join(brigDir, "brig"), "brig"},
+		{filepath.Join(brigDir, "brig-image"), "brig-image"},
 		{filepath.Join("oldkernel", "guest-init"), "guest-init"},
 		{filepath.Join("oldkernel", "checks"), "checks"},
 	} {

@@ -255,7 +255,7 @@ func TestFilesNotThere(t *testing.T) {
 		{"/nowhere.toml", `/nowhere.toml: it cannot be read: file does not exist`, fs.ErrNotExist},
 		{"/dir.toml", `/dir.toml: it cannot be read: it is not a regular file`, nil},
 		{"/pipe.toml", `/pipe.toml: it cannot be read: it is not a regular file`, nil},
-		{"defualt", `there is no policy called "defualt"; shipped are ci, compile, default, dev, judge, strict, and a file is given with its path (./defualt.toml); did you mean "default"?`, policy.ErrNotFound},
+		{"defualt", `there is no policy called "defualt"; shipped are ci, compile, default, dev, image, judge, strict, unpack, and a file is given with its path (./defualt.toml); did you mean "default"?`, policy.ErrNotFound},
 		{"a b", `policy "a b": a name consists of letters, digits, dots, - and _; a file is given with a slash or the ending .toml`, nil},
 	} {
 		_, _, err := policy.Load(policy.LoadOptions{Name: tt.name, Shipped: configs.FS, Files: files, Dir: testDir, HomeDir: testHome})

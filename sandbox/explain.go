@@ -98,6 +98,8 @@ func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 			return source + " was exchanged for something else while the sandbox was being set up", "run it again, and find out who changes it"
 		case unix.ENODEV:
 			return source + " is not the device it should be on this host", "restore it: see null(4)"
+		case unix.EMFILE, unix.EBADF:
+			return "more files than may be open here are given to the sandbox", "raise the limit: ulimit -n"
 		case unix.EACCES:
 			return source + ": permission denied", "the ids of the sandbox must be able to reach it: use access copy, or make its directories searchable"
 		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
@@ -121,6 +123,9 @@ func stepText(step *launch.StepError, s *attempt) (text, hint string) {
 			return fmt.Sprintf("%s: %v", what, errno), ""
 		}
 	case plan.Overlay, plan.Root:
+		if len(op.Layers) > 0 {
+			return overlayText("the image's root file system", errno)
+		}
 		if op.Handle != 0 {
 			return overlayText(s.sourceOf(op.Handle), errno)
 		}
@@ -157,7 +162,7 @@ func overlayText(source string, errno unix.Errno) (text, hint string) {
 				return e.Message, e.Fix
 			}
 		}
-		return source + " cannot be a lower layer: something is mounted below it, or its file system cannot be one", "use access copy or ro"
+		return source + " cannot be a lower layer: something is mounted below it, its file system cannot be one, or it lies on two overlays already, which is the most that the kernel stacks", "use access copy or ro"
 	case unix.ELOOP:
 		return source + " cannot be a lower layer: overlays stack two deep at most", "use access copy"
 	case unix.EACCES, unix.EPERM:

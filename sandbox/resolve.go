@@ -46,6 +46,7 @@ type resolver struct {
 
 	group   groupPlan
 	handles int
+	groups  []uint32
 	workdir string
 	pinned  bool // to some CPUs, by affinity
 	upper   int  // handle of the directory for overlays' uppers; 0 for the scratch
@@ -60,11 +61,12 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 	r.open, r.tree, r.mounts = make([]plan.Op, 0, 24), make([]plan.Op, 0, 56), make([]plan.Op, 0, 40)
 	r.plan = &plan.Plan{Version: plan.Version, Stdio: plan.Pipes}
 	r.res = &Resolution{Plan: r.plan}
+	r.plan.Notes = append(r.plan.Notes, spec.notes...)
 	if spec.Terminal != nil {
 		r.plan.Stdio = plan.Terminal
 	}
 	for _, step := range []func() error{
-		r.checkSpec, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveRoot, r.resolveMounts,
+		r.checkSpec, r.checkImage, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveGroups, r.resolveRoot, r.resolveMounts,
 		r.resolveCgroup, r.resolveDelegation, r.resolveLimits, r.resolveFilter,
 	} {
 		if err := step(); err != nil {
@@ -233,7 +235,7 @@ func (r *resolver) assemble() {
 	add(jobGroup...)
 	add(plan.Op{Kind: plan.Session})
 	add(r.job...)
-	add(plan.Op{Kind: plan.JobIDs, UID: r.p.User.UID, GID: r.p.User.GID, Flags: initID.Flags})
+	add(plan.Op{Kind: plan.JobIDs, UID: r.p.User.UID, GID: r.p.User.GID, Groups: r.groups, Flags: initID.Flags})
 	add(plan.Op{Kind: plan.Capabilities, Names: r.p.User.Capabilities})
 	add(plan.Op{Kind: plan.Chdir, Target: r.workdir}, plan.Op{Kind: plan.NoNewPrivs})
 	if r.host.Landlock.OK {

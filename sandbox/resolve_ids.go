@@ -17,12 +17,19 @@ func (r *resolver) resolveIDs() error {
 	u := &r.p.User
 	h := r.host
 	kind := u.Map
+	if kind == policy.MapAuto && len(r.spec.Layers) > 0 && r.spec.LayerMap == policy.MapIsolated {
+		kind = policy.MapIsolated
+	}
 	if kind == policy.MapAuto {
-		kind = policy.MapKeepID
-		if cause, _ := r.noSubIDs(); cause != "" {
+		if kind = policy.MapKeepID; r.spec.LayerMap == policy.MapSingle && len(r.spec.Layers) > 0 {
+			kind = policy.MapSingle
+		} else if cause, _ := r.noSubIDs(); cause != "" {
 			kind = policy.MapSingle
 			r.note("map auto: one id only, since %s", cause)
 		}
+	}
+	if err := r.checkLayerMap(kind); err != nil {
+		return err
 	}
 	ids, err := r.mappings(kind)
 	if err != nil {
@@ -89,6 +96,8 @@ func (r *resolver) mappings(kind policy.UserMap) (userns.IDs, error) {
 		ids = userns.Single(h.UID, h.GID, u.UID, u.GID)
 	case kind == policy.MapIsolated || h.UID == 0:
 		ids, err = userns.Isolated(h.SubIDs)
+	case len(r.spec.Layers) > 0:
+		ids, err = userns.KeepID(h.UID, h.GID, 0, 0, h.SubIDs) // as the layers were unpacked
 	default:
 		ids, err = userns.KeepID(h.UID, h.GID, u.UID, u.GID, h.SubIDs)
 	}

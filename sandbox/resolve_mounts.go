@@ -37,11 +37,16 @@ func (r *resolver) resolveMounts() error {
 	if r.workdir == "" {
 		r.workdir = "/"
 	}
+	r.makeMissing(list)
 	if !r.below(r.workdir, list) && r.root.Flags&plan.InSource == 0 && !r.made[r.workdir] && !systemPath(r.workdir) {
 		r.mkdir(r.workdir, 0o755, true)
 		r.writable(r.workdir)
 	}
-	return r.resolveCommand()
+	if err := r.resolveCommand(); err != nil {
+		return err
+	}
+	r.sealRoot()
+	return nil
 }
 
 func systemPath(p string) bool {
@@ -208,7 +213,7 @@ func (r *resolver) copyMount(m *policy.Mount, f probe.File) error {
 // where the path leads through nothing else, else below the root, one
 // component at a time.
 func (r *resolver) target(p string, dir bool) {
-	simple := !r.root.Flags.Has(plan.InSource) && !systemPath(p) && !r.below(path.Dir(p), r.p.Filesystem.Mounts) && !r.throughLink(p)
+	simple := (!r.root.Flags.Has(plan.InSource) || r.topLevel(p)) && !systemPath(p) && !r.below(path.Dir(p), r.p.Filesystem.Mounts) && !r.throughLink(p)
 	switch {
 	case simple && dir:
 		r.mkdir(p, 0o755, true)
@@ -237,6 +242,9 @@ func (s *Spec) commandSource() string {
 		return ""
 	}
 	p := s.Args[0]
+	if filepath.IsAbs(p) && len(s.Layers) > 0 {
+		return "" // a path of the image's
+	}
 	if !filepath.IsAbs(p) {
 		p = filepath.Join(s.Dir, p)
 	}

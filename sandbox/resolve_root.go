@@ -59,6 +59,7 @@ func (s *Spec) Question() probe.Question {
 	if s.Policy.Network.Mode == "host" {
 		q.Paths = append(q.Paths, resolvConf)
 	}
+	q.Paths = append(q.Paths, s.Layers...)
 	for _, m := range fsys.Mounts {
 		if m.Source != "" {
 			q.Paths = append(q.Paths, m.Source)
@@ -79,6 +80,11 @@ func (r *resolver) resolveRoot() error {
 	r.mkdir("/dev/shm", 0o1777, false)
 	r.mkdir("/tmp", 0o1777, false)
 	switch dir, isDir := strings.CutPrefix(fsys.Root, "dir:"); {
+	case len(r.spec.Layers) > 0:
+		r.writable("/dev", "/proc")
+		if err := r.layeredRoot(); err != nil {
+			return err
+		}
 	case fsys.Root == "host":
 		for _, d := range []string{"/home", "/run", "/var"} {
 			r.mkdir(d, 0o755, false)
@@ -88,15 +94,18 @@ func (r *resolver) resolveRoot() error {
 		r.writable("/dev", "/tmp", "/var/tmp", "/run", "/proc")
 		r.hostRoot()
 	case isDir:
+		r.writable("/dev", "/proc")
 		if err := r.dirRoot(dir); err != nil {
 			return err
 		}
 	default:
-		return newError(CodeBadSpec, fmt.Sprintf("root file system %q is not offered", fsys.Root), `use "host" or "dir:PATH"`)
+		return newError(CodeBadSpec, fmt.Sprintf("root file system %q is not offered", fsys.Root), `use "host", "dir:PATH" or "image:REFERENCE"`)
 	}
 	u := jobUser(r.p)
-	r.mkdir(u.home, 0o700, true)
-	r.writable(u.home)
+	if len(r.spec.Layers) == 0 {
+		r.mkdir(u.home, 0o700, true) // an image's users have homes of its own
+		r.writable(u.home)
+	}
 	r.initLayer(u)
 	r.resolveDev()
 	r.mounts = append(r.mounts, plan.Op{Kind: plan.Proc, Target: "/proc", Flags: plan.NoFollow})

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,6 +16,16 @@ import (
 
 func mount(source, target string, access policy.Access) policy.Mount {
 	return policy.Mount{Type: policy.Bind, Source: source, Target: target, Access: access}
+}
+
+// layer gives a job a root of n layers.
+func layer(spec *sandbox.Spec, host *probe.Host, n int) {
+	spec.Policy.Filesystem.Root, spec.LayerMap = "image:debian:12", policy.MapIsolated
+	for i := range n {
+		dir := "/layers/" + strconv.Itoa(i)
+		spec.Layers = append(spec.Layers, dir)
+		host.Files[dir] = probe.File{Type: probe.Dir, Device: 2050, Inode: uint64(100 + i), Mode: 0o755, UID: 100000, GID: 100000}
+	}
 }
 
 // byRoot makes a recorded host that of a caller who is root.
@@ -41,6 +52,9 @@ func TestResolveRefuses(t *testing.T) {
 	}
 	mounts := func(m ...policy.Mount) func(*world) {
 		return func(w *world) { w.p.Filesystem.Mounts = m }
+	}
+	layers := func(n int) func(*world) {
+		return func(w *world) { layer(w.spec, w.host, n) }
 	}
 	tests := []struct {
 		name   string
@@ -70,7 +84,28 @@ func TestResolveRefuses(t *testing.T) {
 		{"no network namespace", "strict", func(w *world) { w.host.NetNS = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "a network stack of the sandbox's own cannot be had here: c\n  fix: f"},
 		{"no seccomp", "strict", func(w *world) { w.host.Seccomp = probe.Fact{Cause: "c", Fix: "f"} }, sandbox.CodeHost, "seccomp filters cannot be loaded here: c\n  fix: f"},
 		{"network user", "strict", func(w *world) { w.p.Network.Mode = policy.NetworkUser }, sandbox.CodeBadSpec, `network mode "user" is not offered` + "\n" + `  fix: use "none" or "host"`},
-		{"image", "strict", func(w *world) { w.p.Filesystem.Root = "image:debian" }, sandbox.CodeBadSpec, `root file system "image:debian" is not offered` + "\n" + `  fix: use "host" or "dir:PATH"`},
+		{"image", "strict", func(w *world) { w.p.Filesystem.Root = "image:debian" }, sandbox.CodeBadSpec, `root file system "image:debian": the image's layers were not given` + "\n  fix: find the image, and give it to Spec.UseImage"},
+		{"unknown root", "strict", func(w *world) { w.p.Filesystem.Root = "nfs:x" }, sandbox.CodeBadSpec, `root file system "nfs:x" is not offered` + "\n" + `  fix: use "host", "dir:PATH" or "image:REFERENCE"`},
+		{"layers for another root", "strict", func(w *world) { w.spec.Layers = []string{"/l"} }, sandbox.CodeBadSpec, `root file system "host", and the layers of an image` + "\n" + `  fix: set filesystem.root to "image:REFERENCE"`},
+
+		{"too many layers", "strict", layers(500), sandbox.CodeSource, "the root file system has 500 layers, and the kernel stacks 499 at most\n  fix: make an image of fewer layers: docker build --squash, or export and import a container of it"},
+		{"missing layer", "strict", func(w *world) {
+			layers(2)(w)
+			delete(w.host.Files, "/layers/1")
+		}, sandbox.CodeSource, "layer /layers/1 does not exist\n  fix: check the path"},
+		{"layer is a file", "strict", func(w *world) {
+			layers(2)(w)
+			w.host.Files["/layers/1"] = probe.File{Type: probe.Regular}
+		}, sandbox.CodeSource, "layer /layers/1 is a file, not a directory\n  fix: check the path"},
+		{"layers without overlayfs", "strict", func(w *world) {
+			layers(2)(w)
+			w.host.Overlay = probe.Fact{Cause: "no such file system"}
+		}, sandbox.CodeHost, "an image cannot be the root file system: overlayfs cannot be mounted here: no such file system\n  fix: use a root file system of the host"},
+		{"layers of another map", "strict", func(w *world) {
+			layers(2)(w)
+			w.p.User.Map = policy.MapKeepID
+		}, sandbox.CodeIDs, `map "keep-id" gives every file of the image another owner: its layers were unpacked with map "isolated"` + "\n  fix: use --userns auto, or unpack the image again"},
+		{"group that is not mapped", "judge", func(w *world) { w.spec.Groups = []uint32{27, 70000} }, sandbox.CodeIDs, "the job's group 70000 is not mapped\n  fix: choose other groups, or another mapping with --userns"},
 
 		{"missing source", "strict", mounts(mount("/home/alice/nothing", "/w", policy.ReadOnly)), sandbox.CodeSource, "source /home/alice/nothing does not exist\n  fix: check the path"},
 		{"source is a link", "strict", func(w *world) {

@@ -2,10 +2,8 @@ package sandbox
 
 import (
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/brig-sandbox/brig/policy"
@@ -22,13 +20,23 @@ type Spec struct {
 	Args []string
 	// Env is the job's whole environment, "NAME=value".
 	Env []string
+	// Layers are the directories that the root file system "image:REFERENCE" is
+	// made of, absolute and bottom first, each an unpacked OCI layer as overlayfs
+	// with userxattr has it. They are never written. At most plan.MaxLayers.
+	Layers []string
+	// LayerMap is the mapping that the layers were unpacked with: MapKeepID, where
+	// the image's root is the caller and the ids from 1 are subordinate ones,
+	// MapIsolated, or MapSingle, where all files are the caller's.
+	LayerMap policy.UserMap
+	// Groups are the job's supplementary groups.
+	Groups []uint32
 	// Dir is the caller's directory, absolute: relative commands that the
 	// policy copies in are relative to it.
 	Dir string
 	// Home is the caller's home directory, which is not given whole.
 	Home string
-	// Private are directories that decide about later runs, brig's cache and its
-	// configuration: no job may write them, or what holds them.
+	// Private are directories that decide about later runs, brig's cache, its
+	// configuration and its images: no job may write them, or what holds them.
 	Private []string
 	// Hostname is the sandbox's host name.
 	Hostname string
@@ -57,6 +65,9 @@ type Spec struct {
 	Child *launch.Child
 	// Resolved, where it is not nil, is told what will be done, before it is.
 	Resolved func(*Resolution)
+	// missing are directories that an image wants to be there and has not, notes
+	// what the plan says of it.
+	missing, notes []string
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
 }
@@ -89,6 +100,11 @@ func private() []string {
 			list = append(list, filepath.Join(dir, "brig"))
 		}
 	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		list = append(list, filepath.Join(dir, "brig"))
+	} else if home := os.Getenv("HOME"); filepath.IsAbs(home) {
+		list = append(list, filepath.Join(home, ".local/share/brig"))
+	}
 	return list
 }
 
@@ -98,18 +114,7 @@ func private() []string {
 func Environment(p *policy.Policy, lookup func(string) (string, bool)) []string {
 	u := jobUser(p)
 	env := map[string]string{"HOME": u.home, "USER": u.name, "PATH": defaultPath}
-	for _, name := range p.Environment.Inherit {
-		if v, ok := lookup(name); ok && !strings.ContainsRune(v, 0) {
-			env[name] = v
-		}
-	}
-	maps.Copy(env, p.Environment.Set)
-	list := make([]string, 0, len(env))
-	for name, v := range env {
-		list = append(list, name+"="+v)
-	}
-	slices.Sort(list)
-	return list
+	return environment(p, lookup, env)
 }
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"

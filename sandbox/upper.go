@@ -52,11 +52,11 @@ func plannedUpper(h *probe.Host) (string, error) {
 
 // needsUpper tells whether a spec makes overlays.
 func needsUpper(s *Spec) bool {
-	if os.Getuid() == 0 && !strings.HasPrefix(s.Policy.Filesystem.Root, "dir:") {
-		return false // root's are copies, see resolver.cow
-	}
-	if strings.HasPrefix(s.Policy.Filesystem.Root, "dir:") {
+	if root := s.Policy.Filesystem.Root; strings.HasPrefix(root, "dir:") || strings.HasPrefix(root, imageRoot) {
 		return true
+	}
+	if os.Getuid() == 0 {
+		return false // root's are copies, see resolver.cow
 	}
 	for _, m := range s.Policy.Filesystem.Mounts {
 		if m.Access == policy.CopyOnWrite {

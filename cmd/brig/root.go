@@ -12,12 +12,14 @@ type subcommand struct {
 
 // subcommands lists every command of brig in the order of the help text.
 func subcommands() []subcommand {
-	return append([]subcommand{
+	list := []subcommand{
 		{"run", newRunCommand},
 		{"policy", newPolicyCommand},
 		{"doctor", newDoctorCommand},
 		{"version", newVersionCommand},
-	}, docsCommands()...)
+	}
+	list = append(list, imageCommands()...)
+	return append(list, docsCommands()...)
 }
 
 // newRootCommand builds the command tree for args. When the first argument

@@ -31,6 +31,12 @@ memory limit), 124 for a time limit, 153 for the output limit, 125 when brig
 failed or refused, 126 when the command cannot be executed, 127 when there is no
 such command. --result is authoritative where codes are ambiguous.
 
+With --image the root file system is an image that brig has (brig images), in
+layers that the command may change as it likes: nothing of that lasts. The image
+says which command, user, variables and directory; arguments take the place of
+its command, and -e, -w and -u go before what it says. Such runs are under the
+policy "image" unless another one is named.
+
 Standard input is passed on unless it is a terminal; -i passes that on as well,
 and -t gives the command a terminal of its own.`
 
@@ -39,21 +45,19 @@ const runExample = `  brig run -- echo hello
   brig run --policy judge --result r.json -- ./a.out < in > out
   brig run -it -- bash
   brig run -v "$HOME/data:/data:ro" --network host -- python3 fetch.py
+  brig run --image debian:12 -- cat /etc/debian_version
   brig run --plan -- make test`
+
+// errNoCommand is a run of nothing. An image may name its command itself.
+var errNoCommand = errors.New("no command to run\n  fix: name one: brig run -- COMMAND [ARG...]")
 
 func newRunCommand() *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
-		Use:     "run [flags] [--] COMMAND [ARG...]",
+		Use:     "run [flags] [--] [COMMAND [ARG...]]",
 		Short:   "Run a command in a fresh sandbox",
 		Long:    runLong,
 		Example: runExample,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("no command to run\n  fix: name one: brig run -- COMMAND [ARG...]")
-			}
-			return nil
-		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return run(cmd, f, args)
 		},
@@ -71,6 +75,13 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		child.Discard()
 		return err
 	}
+	if len(args) == 0 && !f.image && !f.flags.Changed("policy") {
+		child.Discard()
+		return errNoCommand
+	}
+	if f.image && !f.flags.Changed("policy") {
+		f.policyName = imagePolicy
+	}
 	p, err := f.policy()
 	if err != nil {
 		child.Discard()
@@ -85,6 +96,12 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.CgroupManager = f.cgroups
 	spec.Started = f.watch(cmd.ErrOrStderr())
 	spec.Resolved = f.tell(cmd.ErrOrStderr())
+	release, err := f.useImage(spec)
+	if err != nil {
+		child.Discard()
+		return err
+	}
+	defer release()
 	if f.plan != "" {
 		child.Discard()
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/configs"
@@ -20,10 +21,16 @@ import (
 
 // runFlags are the flags of `brig run`.
 type runFlags struct {
+	flags       *pflag.FlagSet
 	policyName  string
 	overrides   []policy.Override
 	envFiles    []string
 	hostname    string
+	image       bool // --image is there
+	user        string
+	entrypoint  string
+	capAdd      []string
+	ownPath     bool   // -e PATH
 	dir         string // the caller's directory, set by policy
 	stdin       string
 	stdout      string
@@ -69,6 +76,7 @@ func (o override) Set(value string) error {
 // register adds the flags, in the order of the help text.
 func (f *runFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
+	f.flags = fl
 	fl.SetInterspersed(false)
 	fl.SortFlags = false
 	key := func(name, short, key, kind, usage string) {
@@ -79,16 +87,24 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	with := func(name, short, kind, usage string, of func(value, flag string) policy.Override) {
 		fl.VarP(override{f, func(v string) policy.Override { return of(v, "--"+name) }, kind, nil}, name, short, usage)
 	}
-	fl.StringVar(&f.policyName, "policy", "default", "policy: a name or a file (see brig policy list)")
+	fl.StringVar(&f.policyName, "policy", "default", "policy: a name or a file (see brig policy list; with --image: image)")
 	key("workdir", "w", "filesystem.workdir", "dir", "working directory inside")
 	with("volume", "v", "src:dst[:mode]", "give a directory or file: ro, rw, cow or copy (default rw)", policy.AddVolume)
 	with("tmpfs", "", "dst[:size=n]", "mount an empty tmpfs", policy.AddTmpfs)
 	with("rootfs", "", "dir", "use a directory as root file system, copy-on-write", func(v, flag string) policy.Override {
 		return policy.Override{Key: "filesystem.root", Value: "dir:" + v, Origin: flag}
 	})
-	with("env", "e", "name[=value]", "set a variable, or pass the caller's on", policy.SetVariable)
+	with("image", "", "name", "use an image as root file system, and run it as it says", func(v, flag string) policy.Override {
+		f.image = true
+		return policy.Override{Key: "filesystem.root", Value: "image:" + v, Origin: flag}
+	})
+	fl.StringVar(&f.entrypoint, "entrypoint", "", "program to run instead of the image's entry point and command")
+	with("env", "e", "name[=value]", "set a variable, or pass the caller's on", f.variable)
 	fl.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from a file")
-	with("user", "u", "uid[:gid]", "the job's ids inside", policy.SetUser)
+	with("user", "u", "uid[:gid]", "the job's ids inside; with --image also names of the image's", func(v, _ string) policy.Override {
+		f.user = v
+		return policy.Override{}
+	})
 	key("userns", "", "user.map", "map", "id mapping: isolated, keep-id, single or auto")
 	fl.StringVar(&f.hostname, "hostname", sandbox.DefaultHostname, "host name inside")
 	key("read-only", "", "filesystem.read_only", "bool", "make the root file system read-only")
@@ -117,7 +133,10 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.cgroups, "cgroup-manager", "", "who makes the control group: systemd, cgroupfs or none (default: what is there)")
 	key("network", "", "network.mode", "mode", "none or host")
 	fl.Var(override{f, securityOption, "option", refuseSecurityOption}, "security-opt", "seccomp=unconfined|default|strict, writable-cgroups, no-new-privileges (always on)")
-	with("cap-add", "", "name", "keep a capability", policy.AddCapability)
+	with("cap-add", "", "name", "keep a capability", func(v, flag string) policy.Override {
+		f.capAdd = append(f.capAdd, v)
+		return policy.AddCapability(v, flag)
+	})
 	with("cap-drop", "", "name", "drop a capability that the policy keeps", policy.DropCapability)
 	fl.StringVar(&f.stdin, "stdin", "", "read standard input from a file")
 	fl.StringVar(&f.stdout, "stdout", "", "write standard output to a file")
@@ -206,13 +225,16 @@ func (f *runFlags) policy() (*policy.Policy, error) {
 			return nil, err
 		}
 		for _, v := range vars {
-			overrides = append(overrides, policy.SetVariable(v, "--env-file "+name))
+			overrides = append(overrides, f.variable(v, "--env-file "+name))
 		}
 	}
 	for _, o := range f.overrides {
 		if o != (policy.Override{}) {
 			overrides = append(overrides, o)
 		}
+	}
+	if f.flags.Changed("user") && !f.image {
+		overrides = append(overrides, policy.SetUser(f.user, "--user"))
 	}
 	opts, err := policyOptions(f.policyName)
 	if err != nil {

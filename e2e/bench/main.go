@@ -42,6 +42,10 @@ func run() error {
 	if err := os.WriteFile(filepath.Join(work, "file"), []byte("content\n"), 0o644); err != nil {
 		return err
 	}
+	// The images of the benchmark go into a store of its own.
+	if err := os.Setenv("XDG_DATA_HOME", filepath.Join(work, "data")); err != nil {
+		return err
+	}
 	b := bench{bin: *bin, policy: *policy, work: work, rounds: *rounds, groups: &g}
 	report, err := b.report()
 	if err != nil {

@@ -32,7 +32,7 @@ done
 CGO_ENABLED=0 "$GO" build -trimpath -ldflags '-s -w' -o "$dir/programs/hello" ./e2e/bench/hello
 CGO_ENABLED=0 "$GO" build -trimpath -ldflags '-s -w' -o "$dir/programs/group" ./e2e/bench/group
 CGO_ENABLED=0 "$GO" build -o "$dir/bench" ./e2e/bench
-cp bin/brig bin/brig-filterc "$dir/programs/"
+cp bin/brig bin/brig-image bin/brig-filterc "$dir/programs/"
 chmod -R u=rwX,go=rX "$dir"
 
 arguments=(-bin "$dir/programs")

@@ -31,7 +31,8 @@ type lowering struct {
 	slave    cell
 	uppers   cell // where overlays have their uppers, and the same as a path
 	upperDir string
-	layers   int // uppers made so far
+	layers   int  // uppers made so far
+	layerDir cell // where the layers of the root are names, see layerBase
 	jobPID   cell
 	packs    int // taken from Config.Packs
 	readBack map[int]uint64
@@ -98,7 +99,7 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.Bind:
 		l.attach(l.handles[op.Handle], op)
 	case plan.Overlay:
-		l.attach(l.overlay(op.Handle, ".", true), op)
+		l.attach(l.overlay(op.Handle, ".", true, false), op)
 	case plan.Tmpfs:
 		l.tmpfses[op.Target] = l.tmpfs(op)
 		l.attach(l.tmpfses[op.Target], op)

@@ -28,6 +28,7 @@ func (l *lowering) open(op *plan.Op) error {
 		h = l.getOK(absent, unix.SYS_OPEN_TREE, fd(unix.AT_FDCWD), l.str(op.Source),
 			n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW))
 	}
+	h = l.numberLayer(op.Handle, h)
 	l.handles[op.Handle] = h
 	if op.Inode != 0 || op.CharDevice != 0 {
 		st := l.alloc(256)
@@ -115,11 +116,15 @@ func (l *lowering) tmpfs(op *plan.Op) cell {
 // scratchMount mounts the scratch where paths can name it: overlay takes its
 // upper directories by path.
 func (l *lowering) scratchMount(op *plan.Op) {
+	root := l.plan.Find(plan.Root)
+	if len(root.Layers) > 0 {
+		// Opened while /proc is still the host's.
+		l.layerDir = l.get(unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str("/proc/self/fd"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
+	}
 	l.scratch = l.tmpfs(op)
 	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	l.tree, l.treePath = l.scratch, attachPoint
 	l.uppers, l.upperDir = l.scratch, attachPoint
-	root := l.plan.Find(plan.Root)
 	if root.Flags.Has(plan.InScratch) || root.Flags.Has(plan.InSource) {
 		l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("root"), n(0o755))
 		l.tree = l.get(unix.SYS_OPENAT, l.scratch.val(), l.str("root"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
@@ -143,8 +148,12 @@ func (l *lowering) upper(op *plan.Op) {
 func (l *lowering) enterRoot(op *plan.Op) {
 	l.root = l.scratch
 	switch {
+	case len(op.Layers) > 0:
+		l.root = l.layeredRoot(op)
+		l.call(unix.SYS_FCHDIR, l.root.val())
+		return
 	case op.Flags.Has(plan.InSource):
-		l.root = l.overlay(op.Handle, l.treePath+":.", false)
+		l.root = l.overlay(op.Handle, l.treePath+":.", false, op.Flags.Has(plan.ReadOnly))
 	case op.Flags.Has(plan.InScratch):
 		l.root = l.get(unix.SYS_OPEN_TREE, l.tree.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
 	}
@@ -156,11 +165,27 @@ func (l *lowering) enterRoot(op *plan.Op) {
 
 // overlay makes a detached overlay over the handle, which becomes the current
 // directory so that no path of it need be named: lower says how the list of
-// lower layers is put together around ".". Each overlay has an upper and a
-// work directory of its own; with own the merged directory is the job's.
-func (l *lowering) overlay(handle int, lower string, own bool) cell {
+// lower layers is put together around ".". With own the merged directory is the
+// job's.
+func (l *lowering) overlay(handle int, lower string, own, readOnly bool) cell {
+	options := []string{"lowerdir", lower, "userxattr", ""}
+	if !readOnly {
+		upper, work := l.newUpper(own)
+		options = append(options, "upperdir", upper, "workdir", work)
+	}
+	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
+	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)
+	if l.root != 0 {
+		l.call(unix.SYS_FCHDIR, l.root.val())
+	}
+	l.call(unix.SYS_CLOSE, l.handles[handle].val())
+	return m
+}
+
+// newUpper makes an upper and a work directory, which no two overlays share.
+func (l *lowering) newUpper(own bool) (upper, work string) {
 	l.layers++
-	upper, work := "upper"+strconv.Itoa(l.layers), "work"+strconv.Itoa(l.layers)
+	upper, work = "upper"+strconv.Itoa(l.layers), "work"+strconv.Itoa(l.layers)
 	l.call(unix.SYS_MKDIRAT, l.uppers.val(), l.str(upper), n(0o755))
 	l.call(unix.SYS_MKDIRAT, l.uppers.val(), l.str(work), n(0o755))
 	if own && l.plan.Find(plan.SetIDs) != nil {
@@ -168,14 +193,7 @@ func (l *lowering) overlay(handle int, lower string, own bool) cell {
 		job := l.plan.Find(plan.JobIDs)
 		l.call(unix.SYS_FCHOWNAT, l.uppers.val(), l.str(upper), n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
 	}
-	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
-	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV,
-		"lowerdir", lower, "upperdir", l.upperDir+"/"+upper, "workdir", l.upperDir+"/"+work, "userxattr", "")
-	if l.root != 0 {
-		l.call(unix.SYS_FCHDIR, l.root.val())
-	}
-	l.call(unix.SYS_CLOSE, l.handles[handle].val())
-	return m
+	return l.upperDir + "/" + upper, l.upperDir + "/" + work
 }
 
 // openHow is struct open_how of openat2(2).

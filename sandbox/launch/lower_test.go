@@ -104,15 +104,18 @@ func TestEveryKindIsLowered(t *testing.T) {
 			}
 		}
 	}
-	for _, root := range []plan.Flags{plan.InScratch, plan.InSource} {
+	for _, root := range []plan.Op{
+		{Flags: plan.InScratch}, {Flags: plan.InSource, Handle: 3},
+		{Flags: plan.InSource, Handle: 3, Layers: []int{4}}, {Flags: plan.InSource | plan.ReadOnly, Handle: 3, Layers: []int{4}},
+	} {
 		cfg := full(t)
-		*cfg.Plan.Find(plan.Root) = plan.Op{Kind: plan.Root, Flags: root}
-		if root == plan.InSource {
-			cfg.Plan.Find(plan.Root).Handle = 3
+		root.Kind = plan.Root
+		*cfg.Plan.Find(plan.Root) = root
+		if root.Flags.Has(plan.InSource) {
 			cfg.Plan.Ops = slices.DeleteFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Overlay })
 		}
 		if block, _, err := lower(cfg, false); err != nil {
-			t.Errorf("root %s: %v", root, err)
+			t.Errorf("%s: %v", &root, err)
 		} else {
 			verify(t, cfg, block)
 		}

@@ -86,6 +86,7 @@ func Check(p *Plan) error {
 	}
 	var count [kindEnd]int
 	handles := map[int]handleState{}
+	sealed := false // the root has no upper
 	for i := range p.Ops {
 		op := &p.Ops[i]
 		if op.Kind == 0 || op.Kind >= kindEnd {
@@ -99,6 +100,11 @@ func Check(p *Plan) error {
 		}
 		if err := op.check(handles); err != nil {
 			return fmt.Errorf("%w: op %d (%s): %w", ErrInvalid, i+1, op.Kind, err)
+		}
+		if op.Kind == Root && op.Flags.Has(ReadOnly) {
+			sealed = true
+		} else if sealed && (op.Kind == Mountpoint || op.Kind == Copy) {
+			return fmt.Errorf("%w: op %d: %s in a root without an upper", ErrInvalid, i+1, op.Kind)
 		}
 		if (op.Kind == Sysctl || op.Kind == OOMScore) && count[Proc] == 0 {
 			return fmt.Errorf("%w: op %d: proc must come before %s", ErrOrder, i+1, op.Kind)
@@ -235,9 +241,7 @@ func (op *Op) check(handles map[int]handleState) error {
 	case Upper:
 		return use(handles, op.Handle)
 	case Root:
-		if op.Flags.Has(InSource) {
-			return use(handles, op.Handle)
-		}
+		return op.checkRoot(handles)
 	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir, CgroupMount:
 		return absolute("target", op.Target)
 	case Cgroup:
@@ -264,6 +268,24 @@ func (op *Op) check(handles map[int]handleState) error {
 			return errors.New("no command")
 		}
 	default:
+	}
+	return nil
+}
+
+// checkRoot looks at the layers of the root.
+func (op *Op) checkRoot(handles map[int]handleState) error {
+	switch {
+	case !op.Flags.Has(InSource) && (len(op.Layers) > 0 || op.Flags.Has(ReadOnly)):
+		return errors.New("layers, or a lack of an upper, without an overlay")
+	case len(op.Layers) >= MaxLayers:
+		return fmt.Errorf("%d layers, the most is %d", len(op.Layers)+1, MaxLayers)
+	case !op.Flags.Has(InSource):
+		return nil
+	}
+	for _, h := range append([]int{op.Handle}, op.Layers...) {
+		if err := use(handles, h); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -39,7 +39,8 @@ const (
 	// File writes Data into the new file Target there.
 	File
 	// Root enters the new root: the scratch itself, a directory in it, or an
-	// overlay over Handle.
+	// overlay over Handle and Layers. With ReadOnly the overlay has no upper, so
+	// that nothing can be made in it.
 	Root
 	// Mountpoint makes what is missing of the path Target below the root.
 	Mountpoint

@@ -90,6 +90,9 @@ type Op struct {
 	Data   string `json:"data,omitempty"`
 	// Handle numbers what Open opened, from 1.
 	Handle int `json:"handle,omitempty"`
+	// Layers are the handles of Root's further lower layers, above Handle and
+	// each above the one before it.
+	Layers []int `json:"layers,omitempty"`
 	// Device and Inode are what Source was when the plan was made (st_dev as
 	// unix.Mkdev encodes it); a source that has become something else since is
 	// refused. Zero for Inode means that nothing is known.
@@ -130,7 +133,7 @@ type Flags uint32
 
 // The flags.
 const (
-	ReadOnly    Flags = 1 << iota // mount attribute
+	ReadOnly    Flags = 1 << iota // mount attribute; Root: the overlay has no upper
 	NoSuid                        // mount attribute
 	NoDev                         // mount attribute
 	NoExec                        // mount attribute
@@ -146,6 +149,11 @@ const (
 
 	flagsEnd = 1 << iota
 )
+
+// MaxLayers is how many layers a root may have. The kernel stacks 500 lower
+// layers (OVL_MAX_STACK in fs/overlayfs), and the uppermost is the one that
+// Mkdir, Symlink and File make.
+const MaxLayers = 499
 
 // Has tells whether all of f are set.
 func (fl Flags) Has(f Flags) bool { return fl&f == f }

@@ -63,6 +63,9 @@ func (op *Op) AppendText(b []byte) []byte {
 	if op.Handle != 0 {
 		b = append(append(b, " #"...), strconv.Itoa(op.Handle)...)
 	}
+	for _, h := range op.Layers {
+		b = append(append(b, " #"...), strconv.Itoa(h)...)
+	}
 	if op.Source != "" {
 		b = appendWord(b, op.Source)
 	}

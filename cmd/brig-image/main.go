@@ -1,0 +1,102 @@
+// Brig-image does the work of brig's commands for images. brig checks the
+// command line and becomes this program, so that what reading archives links
+// costs no run anything.
+//
+// In a second role it is the program that unpacks and removes layers inside a
+// sandbox, where it is given read-only:
+//
+//	brig-image sandboxed-unpack DIR LIMITS   the layer on standard input
+//	brig-image sandboxed-remove DIR
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/cmd/imagecmd"
+	"github.com/brig-sandbox/brig/sandbox"
+)
+
+// Exit codes: brig's own failure, and what `system check` found.
+const (
+	exitFailure = 125
+	exitFound   = 1
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case roleUnpack:
+			os.Exit(sandboxedUnpack(os.Args[2:], os.Stdin, os.Stdout))
+		case roleRemove:
+			os.Exit(sandboxedRemove(os.Args[2:], os.Stdout))
+		}
+	}
+	os.Exit(execute(os.Args[1:]))
+}
+
+// errFound makes `system check` end with exitFound and without a message.
+var errFound = errors.New("found")
+
+func execute(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	root := &cobra.Command{Use: "brig", SilenceUsage: true, SilenceErrors: true}
+	root.CompletionOptions.DisableDefaultCmd = true
+	for _, c := range imagecmd.Commands() {
+		root.AddCommand(c.Build(dispatch))
+	}
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errFound):
+		return exitFound
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = sandbox.SafeText(lines[i])
+	}
+	fmt.Fprintf(os.Stderr, "brig: %s\n", strings.Join(lines, "\n"))
+	return exitFailure
+}
+
+// dispatch finds the work by the command's path.
+func dispatch(cmd *cobra.Command, args []string) error {
+	var run imagecmd.Run
+	switch path := strings.TrimPrefix(cmd.CommandPath(), "brig "); path {
+	case "load":
+		run = runLoad
+	case "import":
+		run = runImport
+	case "save":
+		run = runSave
+	case "images":
+		run = runImages
+	case "tag":
+		run = runTag
+	case "rmi":
+		run = runRmi
+	case "history":
+		run = runHistory
+	case "inspect":
+		run = runInspect
+	case "prune":
+		run = runPrune
+	case "system df":
+		run = runDF
+	case "system check":
+		run = runCheck
+	default:
+		return fmt.Errorf("no command %q", path)
+	}
+	return run(cmd, args)
+}

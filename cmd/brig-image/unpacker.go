@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/brig-sandbox/brig/configs"
+	"github.com/brig-sandbox/brig/configs/compiled"
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/image"
+	"github.com/brig-sandbox/brig/sandbox/image/layer"
+)
+
+// Where the sandboxed program and its directory are inside.
+const (
+	insideProgram = "/brig-image"
+	insideDir     = "/layer"
+)
+
+// unpacker runs the sandboxed roles under the shipped policy "unpack".
+type unpacker struct {
+	self    string
+	mapName string
+	squash  bool
+}
+
+// newUnpacker finds out which mapping this host gives.
+func newUnpacker() (*unpacker, error) {
+	if os.Getuid() == 0 {
+		return nil, errors.New("called by root, brig maps ids that change from run to run, and unpacked layers cannot belong to them\n" +
+			"  fix: run brig as an ordinary user; root is not needed for anything")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding brig-image: %w", err)
+	}
+	u := &unpacker{self: self}
+	spec, err := u.spec("/")
+	if err != nil {
+		return nil, err
+	}
+	spec.Policy.Filesystem.Mounts = nil
+	spec.Args = []string{"/bin/true"}
+	res, err := sandbox.Prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	ids := &res.Plan.IDs
+	u.mapName, u.squash = image.Single, true
+	if ids.Map != string(policy.MapSingle) {
+		first := [2]uint32{}
+		count := [2]uint32{}
+		for _, m := range ids.UID[1:] {
+			if first[0] == 0 {
+				first[0] = m.Outside
+			}
+			count[0] += m.Count
+		}
+		for _, m := range ids.GID[1:] {
+			if first[1] == 0 {
+				first[1] = m.Outside
+			}
+			count[1] += m.Count
+		}
+		u.mapName, u.squash = image.MapName(first[0], count[0], first[1], count[1]), false
+	}
+	return u, nil
+}
+
+// Map implements image.Unpacker.
+func (u *unpacker) Map() string { return u.mapName }
+
+// spec is a sandbox that is given one directory to write and this program.
+func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
+	p, _, err := policy.Load(policy.LoadOptions{
+		Name: "unpack", Shipped: configs.FS, Files: os.DirFS("/"), SystemDir: "/etc/brig", Dir: "/", Compiled: compiled.Policy,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Filesystem.Mounts = append(slices.Clone(p.Filesystem.Mounts),
+		policy.Mount{Type: policy.Bind, Source: u.self, Target: insideProgram, Access: policy.ReadOnly},
+		policy.Mount{Type: policy.Bind, Source: dir, Target: insideDir, Access: policy.ReadWrite})
+	spec := sandbox.NewSpec(p, append([]string{insideProgram}, args...)...)
+	spec.Dir = "/"
+	spec.Private = nil // the directory is a part of them, and this is what they are kept for
+	spec.Filter = configs.Filter
+	return spec, nil
+}
+
+// run runs one job and reads its answer.
+func (u *unpacker) run(ctx context.Context, spec *sandbox.Spec) (*layer.Report, error) {
+	var out, errs bytes.Buffer
+	spec.Stdout, spec.Stderr = &out, &errs
+	result, err := sandbox.Run(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var a answer
+	if jerr := json.Unmarshal(out.Bytes(), &a); jerr != nil || a.Error == "" && result.Outcome != sandbox.OutcomeOK {
+		detail := result.Message
+		if text := bytes.TrimSpace(errs.Bytes()); len(text) > 0 {
+			detail += ": " + string(text[:min(len(text), 300)])
+		}
+		return nil, fmt.Errorf("the sandboxed part of brig failed: %s", sandbox.SafeText(detail))
+	}
+	if a.Error != "" {
+		return nil, errors.New(a.Error)
+	}
+	return a.Report, nil
+}
+
+// Unpack implements image.Unpacker.
+func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits image.Limits) (*image.Layer, error) {
+	opts, err := json.Marshal(layer.Options{
+		Limits: layer.Limits{Bytes: limits.Bytes, Files: limits.Files, Depth: limits.Depth}, Squash: u.squash,
+	})
+	if err != nil {
+		return nil, err
+	}
+	spec, err := u.spec(dir, roleUnpack, insideDir, string(opts))
+	if err != nil {
+		return nil, err
+	}
+	spec.Stdin = r
+	report, err := u.run(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if report == nil {
+		return nil, errors.New("the sandboxed part of brig said nothing about the layer")
+	}
+	return &image.Layer{Bytes: report.Bytes, Files: report.Files, Notes: report.Notes}, nil
+}
+
+// removeTries is how often a removal is tried: the sandbox of a brig that was
+// killed ends a moment later, and until then something may be written.
+const removeTries = 5
+
+// Remove implements image.Unpacker.
+func (u *unpacker) Remove(ctx context.Context, dirs ...string) error {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for _, dir := range dirs {
+		err := u.remove(ctx, dir)
+		for try := 1; err != nil && try < removeTries; try++ {
+			time.Sleep(50 * time.Millisecond)
+			err = u.remove(ctx, dir)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (u *unpacker) remove(ctx context.Context, dir string) error {
+	spec, err := u.spec(dir, roleRemove, insideDir)
+	if err != nil {
+		return err
+	}
+	if _, err = u.run(ctx, spec); err != nil {
+		return err
+	}
+	return os.Remove(dir)
+}

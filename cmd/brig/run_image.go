@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/brig-sandbox/brig/policy"
+	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/image"
+)
+
+// imagePolicy is the policy of runs with --image that name none.
+const imagePolicy = "image"
+
+// imageName is the image that a policy has for its root file system; empty
+// where it has another.
+func imageName(p *policy.Policy) string {
+	name, _ := strings.CutPrefix(p.Filesystem.Root, "image:")
+	if name == p.Filesystem.Root {
+		return ""
+	}
+	return name
+}
+
+// useImage finds the image that the spec's policy names and makes the spec one
+// that runs it. The image stays until release is called.
+func (f *runFlags) useImage(spec *sandbox.Spec) (release func(), err error) {
+	name := imageName(spec.Policy)
+	o := sandbox.ImageOptions{User: f.user, Lookup: os.LookupEnv, Capabilities: f.added(spec.Policy), KeepPath: f.ownPath}
+	if f.flags.Changed("entrypoint") {
+		o.Entrypoint = []string{f.entrypoint}
+	}
+	switch {
+	case name == "" && o.Entrypoint != nil:
+		return nil, errors.New("--entrypoint takes the place of an image's, and there is no image\n  fix: name one with --image, or put the program before its arguments")
+	case name == "" && len(spec.Args) == 0:
+		return nil, errNoCommand
+	case name == "":
+		return func() {}, nil
+	case f.flags.Changed("user") && f.user == "":
+		return nil, errors.New("--user is empty\n  fix: name a user of the image, or a uid[:gid]")
+	}
+	store, err := image.OpenDefault()
+	if err != nil {
+		return nil, err
+	}
+	found, err := image.Open(store, name)
+	if err != nil {
+		return nil, err
+	}
+	if arch := found.Platform().Architecture; arch != "" && arch != runtime.GOARCH {
+		return nil, fmt.Errorf("image %s is for %s, and this host is %s\n  fix: use the image of this platform", sandbox.SafeText(name), sandbox.SafeText(found.Platform().String()), runtime.GOARCH)
+	}
+	if release, err = found.Hold(); err != nil {
+		return nil, err
+	}
+	if err := spec.UseImage(imageOf(name, found), o); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// variable is policy.SetVariable; it notes whether PATH is among them.
+func (f *runFlags) variable(v, flag string) policy.Override {
+	name, _, _ := strings.Cut(v, "=")
+	f.ownPath = f.ownPath || name == "PATH"
+	return policy.SetVariable(v, flag)
+}
+
+// added are the capabilities that --cap-add names.
+func (f *runFlags) added(p *policy.Policy) []string {
+	return slices.DeleteFunc(slices.Clone(p.User.Capabilities), func(c string) bool {
+		return !slices.ContainsFunc(f.capAdd, func(v string) bool {
+			v = strings.ToUpper(v)
+			return v == "ALL" || v == c || "CAP_"+v == c
+		})
+	})
+}
+
+// imageOf is a stored image as package sandbox runs it.
+func imageOf(name string, found *image.Image) *sandbox.Image {
+	c := found.Config()
+	img := &sandbox.Image{
+		Ref: name, Digest: string(found.Digest()), Layers: found.Layers(), LayerMap: policy.MapKeepID,
+		Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User,
+		Volumes: slices.Sorted(maps.Keys(c.Volumes)), Labels: c.Labels,
+	}
+	if found.Map() == image.Single {
+		img.LayerMap = policy.MapSingle
+	}
+	return img
+}

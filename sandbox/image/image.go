@@ -1,0 +1,160 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Image is an image of a store whose layers are unpacked.
+type Image struct {
+	store    *Store
+	name     string
+	manifest Descriptor
+	id       Digest
+	config   *ConfigFile
+	mapName  string
+	layers   []string
+}
+
+// Single is the name of the mapping with one id: root inside is the caller, and
+// everything unpacked belongs to the caller, whatever the image said.
+const Single = "single"
+
+// MapName names the mapping with which layers are unpacked and run: root inside
+// is the caller, and 1 and up are subordinate ids in the order in which they
+// were granted (userns.KeepID with the ids 0). The first subordinate ids and
+// their counts name it; without any it is Single.
+func MapName(firstUID, uids, firstGID, gids uint32) string {
+	if uids == 0 || gids == 0 {
+		return Single
+	}
+	return fmt.Sprintf("ids-%d-%d-%d-%d", firstUID, uids, firstGID, gids)
+}
+
+// Open finds an image by any reference that Find takes, with its layers
+// unpacked. Where they are unpacked for several mappings, one of subordinate
+// ids goes before Single.
+func Open(s *Store, ref string) (*Image, error) {
+	e, err := s.Find(ref)
+	if err != nil {
+		return nil, err
+	}
+	m, c, err := s.Documents(e.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{store: s, name: ref, manifest: e.Manifest, id: m.Config.Digest, config: c}
+	names, err := s.mapNames()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if i.find(name) {
+			return i, nil
+		}
+	}
+	return nil, fmt.Errorf("the layers of %s are not unpacked\n  fix: brig system check --repair", clip(ref))
+}
+
+// mapNames lists the mappings for which layers were unpacked, Single last.
+func (s *Store) mapNames() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, "layers"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the image store: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if (a == Single) != (b == Single) {
+			if a == Single {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(a, b)
+	})
+	return names, nil
+}
+
+// find fills in the layers when all are unpacked for a mapping.
+func (i *Image) find(mapName string) bool {
+	layers := make([]string, 0, len(i.config.RootFS.DiffIDs))
+	for _, d := range i.config.RootFS.DiffIDs {
+		dir := filepath.Join(i.store.layerDir(mapName, d), "tree")
+		if _, err := os.Lstat(dir); err != nil {
+			return false
+		}
+		layers = append(layers, dir)
+	}
+	i.mapName, i.layers = mapName, layers
+	return true
+}
+
+// Layers are the directories of the unpacked layers, absolute, bottom first.
+// They are lower directories for an overlay mounted with userxattr, and must not
+// be written. Without Hold they may go away at any time.
+func (i *Image) Layers() []string { return slices.Clone(i.layers) }
+
+// Map names the mapping that the layers belong to, see MapName.
+func (i *Image) Map() string { return i.mapName }
+
+// Config is how the image wants to be run.
+func (i *Image) Config() Config { return i.config.Config }
+
+// Platform says what the image was made for.
+func (i *Image) Platform() Platform { return i.config.Platform }
+
+// Digest is the manifest's digest.
+func (i *Image) Digest() Digest { return i.manifest.Digest }
+
+// ID is the config's digest: the image's id as docker prints it.
+func (i *Image) ID() Digest { return i.id }
+
+// Hold keeps the image and its layers from being removed until release is
+// called, or this process ends in any way. It is an error where the image has
+// been removed since Open.
+func (i *Image) Hold() (release func(), err error) {
+	unlock, err := i.store.lock(unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	f, err := os.Open(i.store.BlobPath(i.manifest.Digest))
+	if err == nil && !i.find(i.mapName) {
+		err = errors.Join(fs.ErrNotExist, f.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s has just been removed (%w)", ErrNotFound, clip(i.name), err)
+	}
+	// It waits for no more than somebody's look at whether the image is held.
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("holding the image %s: %w", clip(i.name), err)
+		}
+	}
+}
+
+// held tells whether somebody holds an image. The caller has the store's lock
+// exclusively, so that nobody begins to.
+func (s *Store) held(manifest Digest) bool {
+	f, err := os.Open(s.BlobPath(manifest))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+}
