@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +62,7 @@ func runLoad(cmd *cobra.Command, _ []string) error {
 	if dir {
 		list, err = archive.LoadDir(cmd.Context(), s, name, o)
 	} else {
-		list, err = archive.Load(cmd.Context(), s, in, o)
+		list, err = archive.Load(cmd.Context(), s, interruptible{cmd.Context(), in}, o)
 	}
 	for _, l := range list {
 		switch {
@@ -108,6 +110,29 @@ func openInput(name string) (*os.File, bool, error) {
 	return f, info.IsDir(), nil
 }
 
+// interruptible reads a file that may be a pipe with nothing in it, for a
+// context that may end meanwhile.
+type interruptible struct {
+	ctx context.Context
+	f   *os.File
+}
+
+// pollWait is how long a signal may go unnoticed, in milliseconds.
+const pollWait = 100
+
+func (i interruptible) Read(b []byte) (int, error) {
+	for {
+		if i.ctx.Err() != nil {
+			return 0, context.Cause(i.ctx)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(i.f.Fd()), Events: unix.POLLIN}}, pollWait)
+		if n == 0 || errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return i.f.Read(b)
+	}
+}
+
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
@@ -149,7 +174,7 @@ func runImport(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := archive.Import(cmd.Context(), s, f, names, in, o)
+	l, err := archive.Import(cmd.Context(), s, interruptible{cmd.Context(), f}, names, in, o)
 	if err != nil {
 		return fmt.Errorf("importing %s: %w", inputName(args[0]), err)
 	}

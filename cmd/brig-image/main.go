@@ -46,7 +46,7 @@ func main() {
 var errFound = errors.New("found")
 
 func execute(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := cancelOnSignal()
 	defer stop()
 	root := &cobra.Command{Use: "brig", SilenceUsage: true, SilenceErrors: true}
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -61,12 +61,32 @@ func execute(args []string) int {
 	case errors.Is(err, errFound):
 		return exitFound
 	}
+	code := exitFailure
+	if c := (*sandbox.Cancelled)(nil); errors.As(context.Cause(ctx), &c) {
+		code = 128 + int(c.Signal) // as a shell says it, and brig run
+	}
 	lines := strings.Split(err.Error(), "\n")
 	for i := range lines {
 		lines[i] = sandbox.SafeText(lines[i])
 	}
 	fmt.Fprintf(os.Stderr, "brig: %s\n", strings.Join(lines, "\n"))
-	return exitFailure
+	return code
+}
+
+// cancelOnSignal returns a context that ends when brig is asked to end: what was
+// begun is removed then. A second signal ends brig at once, and leaves that to
+// the next command.
+func cancelOnSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	go func() {
+		if sig, ok := (<-ch).(unix.Signal); ok {
+			cancel(&sandbox.Cancelled{Signal: sig})
+		}
+		signal.Stop(ch)
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // dispatch finds the work by the command's path.

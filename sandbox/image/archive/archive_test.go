@@ -165,7 +165,7 @@ func (s *sample) archive(t testing.TB, spoil func(*sample)) []byte {
 	}
 	spoil(s)
 	d := s.blob(toJSON(t, s.manifest), image.TypeManifest)
-	d.Annotations = map[string]string{image.AnnotationName: "docker.io/library/sample:1"}
+	d.Annotations = map[string]string{image.AnnotationName: "library/sample:1"}
 	s.index = image.Index{SchemaVersion: 2, Manifests: []image.Descriptor{d}}
 	spoil(s)
 	members := []member{{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)}, {"index.json", toJSON(t, s.index)}}

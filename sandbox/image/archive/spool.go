@@ -78,7 +78,7 @@ func readSpool(ctx context.Context, w *image.Work, r io.Reader, maxBytes int64) 
 			break
 		}
 		if err != nil {
-			if n == 0 && !errors.Is(err, context.Canceled) {
+			if n == 0 && ctx.Err() == nil {
 				return nil, fmt.Errorf("it is not an archive: %w\n  fix: give a file that docker save, podman save or skopeo wrote, or an OCI layout", err)
 			}
 			return nil, fmt.Errorf("reading the archive: %w", err)
