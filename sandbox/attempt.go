@@ -132,7 +132,7 @@ func (s *attempt) readPacks() error {
 	left := int64(s.spec.Policy.Limits.Scratch)
 	for i := range s.res.Plan.Ops {
 		op := &s.res.Plan.Ops[i]
-		if op.Kind != plan.Copy {
+		if op.Kind != plan.Copy && (op.Kind != plan.File || op.Source == "") {
 			continue
 		}
 		p, err := launch.ReadPack(op, left)

@@ -328,6 +328,22 @@ func TestManyLayers(t *testing.T) {
 	}
 }
 
+// The host's resolv.conf is in the init layer, whatever the image has there, and
+// not among what the job changes.
+func TestLayersOnHostNetwork(t *testing.T) {
+	want, err := os.ReadFile(resolvConf)
+	if err != nil {
+		t.Skipf("%v", err)
+	}
+	for name, tree := range map[string]layerTree{"none": {}, "file": {"etc/resolv.conf": "image\n"}, "link": {"etc/resolv.conf": link("/run/x")}} {
+		spec := layered(t, "cat /etc/resolv.conf; echo more >>/etc/resolv.conf", makeLayer(t, tree))
+		spec.Policy.Network.Mode = policy.NetworkHost
+		if _, out := runOn(t, spec, quickHost(t, spec)); out != string(want) {
+			t.Errorf("%s: printed %q, want %q", name, out, want)
+		}
+	}
+}
+
 // A layer that an image has twice counts where it is uppermost.
 func TestLayerTwice(t *testing.T) {
 	a, b := makeLayer(t, layerTree{"f": "a\n"}), makeLayer(t, layerTree{"f": "b\n", "g": "g\n"})

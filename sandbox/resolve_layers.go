@@ -65,7 +65,7 @@ func (r *resolver) checkLayerMap(kind policy.UserMap) error {
 		return nil
 	}
 	return newError(CodeIDs, fmt.Sprintf("map %q gives every file of the image another owner: its layers were unpacked with map %q", kind, of),
-		"use --userns auto, or unpack the image again")
+		"use --userns auto")
 }
 
 // noteOwner says what a mapping means for files whose owners it lacks. All of

@@ -210,7 +210,13 @@ func (r *resolver) initLayer(u user) {
 				source = path.Join(path.Dir(resolvConf), source)
 			}
 		}
-		r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: path.Clean(source), Target: resolvConf})
+		if r.root.Flags.Has(plan.InSource) {
+			// In the layer above the root's own, whose file it hides.
+			r.made[resolvConf] = true
+			r.tree = append(r.tree, plan.Op{Kind: plan.File, Source: path.Clean(source), Target: resolvConf, Mode: 0o644})
+		} else {
+			r.mounts = append(r.mounts, plan.Op{Kind: plan.Copy, Source: path.Clean(source), Target: resolvConf})
+		}
 	}
 }
 

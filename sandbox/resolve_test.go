@@ -104,7 +104,7 @@ func TestResolveRefuses(t *testing.T) {
 		{"layers of another map", "strict", func(w *world) {
 			layers(2)(w)
 			w.p.User.Map = policy.MapKeepID
-		}, sandbox.CodeIDs, `map "keep-id" gives every file of the image another owner: its layers were unpacked with map "isolated"` + "\n  fix: use --userns auto, or unpack the image again"},
+		}, sandbox.CodeIDs, `map "keep-id" gives every file of the image another owner: its layers were unpacked with map "isolated"` + "\n  fix: use --userns auto"},
 		{"group that is not mapped", "judge", func(w *world) { w.spec.Groups = []uint32{27, 70000} }, sandbox.CodeIDs, "the job's group 70000 is not mapped\n  fix: choose other groups, or another mapping with --userns"},
 
 		{"missing source", "strict", mounts(mount("/home/alice/nothing", "/w", policy.ReadOnly)), sandbox.CodeSource, "source /home/alice/nothing does not exist\n  fix: check the path"},

@@ -89,7 +89,7 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.Symlink:
 		l.call(unix.SYS_SYMLINKAT, l.str(op.Data), l.tree.val(), l.rel(op.Target))
 	case plan.File:
-		l.file(l.tree, op.Target, op.Mode, []byte(op.Data))
+		return l.fileInTree(op)
 	case plan.Root:
 		l.enterRoot(op)
 	case plan.Mountpoint:

@@ -105,8 +105,10 @@ func TestEveryKindIsLowered(t *testing.T) {
 		}
 	}
 	for _, root := range []plan.Op{
-		{Flags: plan.InScratch}, {Flags: plan.InSource, Handle: 3},
-		{Flags: plan.InSource, Handle: 3, Layers: []int{4}}, {Flags: plan.InSource | plan.ReadOnly, Handle: 3, Layers: []int{4}},
+		{Flags: plan.InScratch},
+		{Flags: plan.InSource, Handle: 3},
+		{Flags: plan.InSource, Handle: 3, Layers: []int{4}},
+		{Flags: plan.InSource | plan.ReadOnly, Handle: 3, Layers: []int{4}},
 	} {
 		cfg := full(t)
 		root.Kind = plan.Root

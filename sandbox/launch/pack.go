@@ -248,6 +248,26 @@ func (l *lowering) copyFile(dir cell, name arg, e *packEntry, content arg) {
 	l.call(unix.SYS_CLOSE, f.val())
 }
 
+// fileInTree writes a file into the tree that becomes the root, or its layer.
+func (l *lowering) fileInTree(op *plan.Op) error {
+	if op.Source == "" {
+		l.file(l.tree, op.Target, op.Mode, []byte(op.Data))
+		return nil
+	}
+	if l.packs >= len(l.cfg.Packs) {
+		return errNoPack
+	}
+	pack, content := l.cfg.Packs[l.packs], fd(firstFreeFD+3+l.packs)
+	l.packs++
+	if len(pack.entries) != 1 || !pack.entries[0].mode.IsRegular() {
+		return fmt.Errorf("%s is not a file", op.Source)
+	}
+	e := pack.entries[0]
+	e.mode = fs.FileMode(op.Mode)
+	l.copyFile(l.tree, l.rel(op.Target), &e, content)
+	return nil
+}
+
 // file writes a small file whose content the plan holds.
 func (l *lowering) file(dir cell, target string, mode uint32, content []byte) {
 	f := l.get(unix.SYS_OPENAT, dir.val(), l.rel(target), n(unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC), n(uint64(mode)))

@@ -242,7 +242,17 @@ func (op *Op) check(handles map[int]handleState) error {
 		return use(handles, op.Handle)
 	case Root:
 		return op.checkRoot(handles)
-	case Mkdir, Symlink, File, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir, CgroupMount:
+	case File:
+		if op.Source != "" && op.Data != "" {
+			return errors.New("a source and data")
+		}
+		if op.Source != "" {
+			if err := absolute("source", op.Source); err != nil {
+				return err
+			}
+		}
+		return absolute("target", op.Target)
+	case Mkdir, Symlink, Mountpoint, Tmpfs, Proc, Devpts, Mask, Protect, Chdir, CgroupMount:
 		return absolute("target", op.Target)
 	case Cgroup:
 		return op.checkCgroup()

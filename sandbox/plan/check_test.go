@@ -194,17 +194,6 @@ func TestCheckRules(t *testing.T) {
 		{"root over nothing", op(Root, func(o *Op) { o.Flags, o.Handle = InSource, 9 }), ErrInvalid, "invalid plan: op 15 (root): handle 9 was never opened"},
 		{"upper of nothing", op(Upper, func(o *Op) { o.Handle = 9 }), ErrInvalid, "invalid plan: op 11 (upper): handle 9 was never opened"},
 		{"root takes its handle", op(Root, func(o *Op) { o.Flags, o.Handle = InSource, 3 }), ErrInvalid, "invalid plan: op 20 (overlay): handle 3 was used before"},
-		{"layer of nothing", op(Root, func(o *Op) { o.Flags, o.Handle, o.Layers = InSource, 3, []int{9} }), ErrInvalid, "invalid plan: op 15 (root): handle 9 was never opened"},
-		{"layer twice", op(Root, func(o *Op) { o.Flags, o.Handle, o.Layers = InSource, 3, []int{3} }), ErrInvalid, "invalid plan: op 15 (root): handle 3 was used before"},
-		{"layers without an overlay", op(Root, func(o *Op) { o.Layers = []int{3} }), ErrInvalid, "invalid plan: op 15 (root): layers, or a lack of an upper, without an overlay"},
-		{"no upper without an overlay", op(Root, func(o *Op) { o.Flags |= ReadOnly }), ErrInvalid, "invalid plan: op 15 (root): layers, or a lack of an upper, without an overlay"},
-		{"more layers than the kernel stacks", op(Root, func(o *Op) { o.Flags, o.Handle, o.Layers = InSource, 3, make([]int, MaxLayers) }), ErrInvalid, "invalid plan: op 15 (root): 500 layers, the most is 499"},
-		{"mount point without an upper", op(Root, func(o *Op) { o.Flags, o.Handle = InSource|ReadOnly, 3 }), ErrInvalid, "invalid plan: op 16: mountpoint in a root without an upper"},
-		{"copy without an upper", func(p *Plan) {
-			drop(Mountpoint)(p)
-			op(Root, func(o *Op) { o.Flags, o.Handle = InSource|ReadOnly, 3 })(p)
-		}, ErrInvalid, "invalid plan: op 16: copy in a root without an upper"},
-
 		{"open of a relative path", op(Open, func(o *Op) { o.Source = "usr" }), ErrInvalid, `invalid plan: op 5 (open): source "usr" is not an absolute, clean path`},
 		{"copy of a relative path", op(Copy, func(o *Op) { o.Source = "" }), ErrInvalid, `invalid plan: op 17 (copy): source "" is not an absolute, clean path`},
 		{"copy to an unclean path", op(Copy, func(o *Op) { o.Target = "/work/../etc/passwd" }), ErrInvalid, `invalid plan: op 17 (copy): target "/work/../etc/passwd" is not an absolute, clean path`},

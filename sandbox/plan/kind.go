@@ -36,7 +36,8 @@ const (
 	Mkdir
 	// Symlink makes the link Target with the text Data there.
 	Symlink
-	// File writes Data into the new file Target there.
+	// File writes Data, or the file Source as the parent read it, into the new file
+	// Target there.
 	File
 	// Root enters the new root: the scratch itself, a directory in it, or an
 	// overlay over Handle and Layers. With ReadOnly the overlay has no upper, so
