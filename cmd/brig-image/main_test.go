@@ -32,6 +32,7 @@ func TestEveryCommandIsDone(t *testing.T) {
 			t.Errorf("%s has no description or no example", c.CommandPath())
 		}
 		c.SetOut(&bytes.Buffer{})
+		c.SetContext(t.Context())
 		_ = c.ParseFlags(nil)
 		if err := c.RunE(c, []string{"no-such-image", "-"}[:min(2, argsOf(c))]); err != nil && strings.HasPrefix(err.Error(), "no command") {
 			t.Error(err)

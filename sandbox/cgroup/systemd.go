@@ -86,7 +86,8 @@ func (s *systemd) hangUp() {
 }
 
 // remove leaves the rest to the manager, which sees the last process go. What a
-// job has made is taken away here: it may have shut it.
+// job has made is taken away here, and the scope with it: the manager may have
+// tried before, and tries once.
 func (s *systemd) remove(g *Group) error {
 	s.hangUp()
 	if g.cfg.Delegate == nil || g.dir < 0 {
@@ -94,6 +95,9 @@ func (s *systemd) remove(g *Group) error {
 	}
 	err := removeDelegated(g.dir, rmdirPatience)
 	if slice, serr := openat(g.dir, "..", unix.O_RDONLY|unix.O_DIRECTORY); serr == nil {
+		if err == nil {
+			err = removeTree(slice, g.dirName(), g.dir, rmdirPatience)
+		}
 		sweepScopes(slice, g.dirName())
 		unix.Close(slice)
 	}

@@ -291,6 +291,9 @@ func temporaryPaths() ([]string, error) {
 			continue // a place that is not there or not ours holds nothing of ours
 		}
 		for _, entry := range entries {
+			if dir == "/run" && entry.Name() == "brig" {
+				continue // the locks of root's ids, of which only the files come and go
+			}
 			name := strings.TrimPrefix(entry.Name(), ".")
 			if (name == "brig" || strings.HasPrefix(name, "brig-")) && !strings.HasPrefix(name, "brig-test") {
 				found = append(found, filepath.Join(dir, entry.Name()))
