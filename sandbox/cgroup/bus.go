@@ -167,6 +167,32 @@ func (b *bus) startTransientUnit(unit string, properties []property) error {
 	}
 }
 
+// stopUnit asks the manager to stop a unit and waits for its answer, whatever
+// that is.
+func (b *bus) stopUnit(unit string) error {
+	var body encoder
+	body.string(unit)
+	body.string("replace")
+	c := call{path: managerPath, iface: managerInterface, member: "StopUnit", signature: "ss", body: body.b}
+	if b.shared {
+		c.to = managerName
+	}
+	serial, err := b.send(&c)
+	if err != nil {
+		return err
+	}
+	for range maxSignals {
+		m, err := b.receive()
+		if err != nil {
+			return err
+		}
+		if m.replyTo == serial && (m.kind == kindReturn || m.kind == kindError) {
+			return nil
+		}
+	}
+	return fmt.Errorf("it sent %d signals and no answer", maxSignals)
+}
+
 // maxSignals bounds the jobs that are remembered until the reply says which of
 // them is meant.
 const maxSignals = 4096

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,7 +76,46 @@ func (s *systemd) adopt(ctx context.Context, g *Group, pid int) error {
 			return err
 		}
 	}
+	s.stopStale(g)
 	return g.makeLeaves()
+}
+
+// stopStale stops scopes that their manager will never end by itself: brig was
+// killed while it was asking, and init was gone before the manager could move
+// it, so that no process was ever seen to leave. What fails is left for the
+// next one.
+func (s *systemd) stopStale(g *Group) {
+	slice, err := openat(g.dir, "..", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return
+	}
+	defer unix.Close(slice)
+	names, err := list(slice)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		base, isScope := strings.CutSuffix(name, ".scope")
+		if !isScope || !isOwnName(base) || name == g.dirName() || ownerLives(base) {
+			continue
+		}
+		dir, err := openGroup(slice, name)
+		if err != nil {
+			continue
+		}
+		events, err := pairs(dir, "cgroup.events")
+		unix.Close(dir)
+		if err == nil && count(events, "populated") == 0 && s.bus.stopUnit(name) != nil {
+			return
+		}
+	}
+}
+
+// ownerLives tells whether the brig that has chosen a name may still be there.
+func ownerLives(name string) bool {
+	text, _, _ := strings.Cut(strings.TrimPrefix(name, namePrefix), "-")
+	pid, err := strconv.Atoi(text)
+	return err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 func (s *systemd) hangUp() {
