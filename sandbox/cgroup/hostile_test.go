@@ -115,19 +115,23 @@ func TestInterruptAfterClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	number := b.fd
+	// A number that nobody else is given while it is free.
+	number, err := unix.FcntlInt(uintptr(b.fd), unix.F_DUPFD_CLOEXEC, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(b.fd)
+	b.fd = number
 	b.close()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	if pair[0] != number {
-		if err := unix.Dup3(pair[0], number, unix.O_CLOEXEC); err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(number)
+	if err := unix.Dup3(pair[0], number, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
 	}
+	defer unix.Close(number)
 	defer unix.Close(pair[0])
 	b.interrupt()
 	if _, err := unix.Write(number, []byte("x")); errors.Is(err, unix.EPIPE) {
