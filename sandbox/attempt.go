@@ -217,11 +217,15 @@ func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
 }
 
 func (s *attempt) writeMaps(ctx context.Context, pid int) error {
-	ids := userns.IDs{UID: usernsMap(s.res.Plan.IDs.UID), GID: usernsMap(s.res.Plan.IDs.GID)}
-	if s.res.Plan.IDs.By == plan.ByParent {
+	return writeMaps(ctx, pid, &s.res.Plan.IDs, s.host.Tools)
+}
+
+func writeMaps(ctx context.Context, pid int, of *plan.IDs, tools userns.Tools) error {
+	ids := userns.IDs{UID: usernsMap(of.UID), GID: usernsMap(of.GID)}
+	if of.By == plan.ByParent {
 		return userns.WriteMapsDirect(pid, ids)
 	}
-	return userns.WriteMaps(ctx, pid, ids, s.host.Tools)
+	return userns.WriteMaps(ctx, pid, ids, tools)
 }
 
 func usernsMap(list []plan.Mapping) userns.Map {
