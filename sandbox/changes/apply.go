@@ -1,0 +1,409 @@
+package changes
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Modes that are brought to the host: no bit that gives somebody else's rights.
+const (
+	fileModes = 0o777
+	dirModes  = 0o1777
+)
+
+// Apply brings one change to the host. content writes the new file's bytes. The
+// errors that concern this change alone are *Conflict and *Refused. Changes come
+// in the order of Less; what is in a directory that goes as a whole is left out.
+// Begin comes before, Finish after.
+func (t *Target) Apply(c *Change, content func(f *os.File) error) error {
+	now, err := t.check(c)
+	if err != nil {
+		return err
+	}
+	if now == nil && c.New == nil {
+		return t.settled(c.Path, nil) // it is gone already
+	}
+	dir, name := split(c.Path)
+	parent, err := openAt(t.root, dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		if absent(err) {
+			return &Conflict{c.Path, "would be in a directory that is not there on the host"}
+		}
+		return fmt.Errorf("%q: opening its directory: %w", clip(c.Path), err)
+	}
+	defer unix.Close(parent)
+	switch {
+	case c.New == nil:
+		err = t.swap(parent, name, step{Path: []byte(c.Path), Temp: newTemp(), Old: now, Force: t.force})
+	case c.New.Type == Directory:
+		err = t.directory(parent, name, c, now)
+	case c.New.Type == File && c.Old != nil && c.Old.Type == File && !c.Content && now != nil && !now.isDir():
+		err = t.mode(c, now, c.New.Mode&fileModes)
+	default:
+		err = t.replace(parent, name, c, now, content)
+	}
+	return err
+}
+
+// settled notes what is at a path now.
+func (t *Target) settled(p string, now *Was) error {
+	t.note(p, now)
+	return t.journal.write(step{Op: stepDone, Path: []byte(p), Now: now}, false)
+}
+
+// note remembers what is at a path now.
+func (t *Target) note(p string, now *Was) {
+	t.done[p] = now
+	if was, known := t.base.Names[p]; known && was.isDir() && (now == nil || !now.isDir()) {
+		for q := range t.base.Names {
+			if Below(q, p) {
+				delete(t.base.Names, q)
+			}
+		}
+	}
+	if now == nil {
+		delete(t.base.Names, p)
+	} else {
+		t.base.Names[p] = *now
+	}
+}
+
+// newTemp is a name that nobody can have guessed.
+func newTemp() string { return tempPrefix + rand.Text() }
+
+// mode changes the mode of a file that holds what it should, in place.
+func (t *Target) mode(c *Change, was *Was, mode uint32) error {
+	fd, err := openAt(t.root, c.Path, unix.O_PATH)
+	if err != nil {
+		return fmt.Errorf("%q: %w", clip(c.Path), err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("%q: %w", clip(c.Path), err)
+	}
+	if !was.same(WasOf(&st), false) || st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return &Conflict{c.Path, "was changed on the host at this moment"}
+	}
+	if st.Mode&0o7777 != mode {
+		if err := t.journal.write(step{Op: stepMode, Path: []byte(c.Path), Old: was, Mode: mode}, false); err != nil {
+			return err
+		}
+		if err := unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode); err != nil {
+			return fmt.Errorf("%q: changing its mode: %w", clip(c.Path), err)
+		}
+	}
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("%q: %w", clip(c.Path), err)
+	}
+	return t.settled(c.Path, WasOf(&st))
+}
+
+// directory makes a directory, or gives the one that is there its mode. Until
+// Finish its owner may write it.
+func (t *Target) directory(parent int, name string, c *Change, now *Was) error {
+	mode := c.New.Mode & dirModes
+	t.modes[c.Path] = mode
+	if now != nil && now.isDir() {
+		delete(t.modes, c.Path)
+		if err := t.mode(c, now, mode|0o700); err != nil {
+			return err
+		}
+		t.modes[c.Path] = mode
+		return nil
+	}
+	s := step{Op: stepMake, Path: []byte(c.Path), Temp: newTemp(), Old: now, Force: t.force}
+	if err := t.journal.write(s, false); err != nil {
+		return err
+	}
+	err := unix.Mkdirat(parent, s.Temp, 0o700)
+	var fd int
+	if err == nil {
+		if fd, err = openAt(parent, s.Temp, unix.O_RDONLY|unix.O_DIRECTORY); err == nil {
+			defer unix.Close(fd)
+			err = unix.Fchmod(fd, mode|0o700)
+		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%q: making the directory: %w", clip(c.Path), err), t.drop(parent, s.Temp))
+	}
+	return t.place(parent, name, fd, s)
+}
+
+// replace makes a file or link under a temporary name and puts it in place.
+func (t *Target) replace(parent int, name string, c *Change, now *Was, content func(f *os.File) error) error {
+	s := step{Op: stepMake, Path: []byte(c.Path), Temp: newTemp(), Old: now, Force: t.force}
+	if err := t.journal.write(s, false); err != nil {
+		return err
+	}
+	var fd int
+	var err error
+	if c.New.Type == Symlink {
+		if err = unix.Symlinkat(c.Target, parent, s.Temp); err == nil {
+			fd, err = openAt(parent, s.Temp, unix.O_PATH)
+		}
+		if err == nil {
+			defer unix.Close(fd)
+		}
+	} else {
+		fd, err = unix.Openat(parent, s.Temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			f := os.NewFile(uintptr(fd), c.Path)
+			defer f.Close()
+			if err = content(f); err == nil {
+				err = f.Chmod(os.FileMode(c.New.Mode & fileModes))
+			}
+			if err == nil {
+				err = f.Sync()
+			}
+		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%q: writing it: %w", clip(c.Path), err), t.drop(parent, s.Temp))
+	}
+	return t.place(parent, name, fd, s)
+}
+
+// drop removes a temporary file that is not wanted.
+func (t *Target) drop(parent int, temp string) error {
+	err := unix.Unlinkat(parent, temp, 0)
+	if errors.Is(err, unix.EISDIR) {
+		err = unix.Unlinkat(parent, temp, unix.AT_REMOVEDIR)
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("removing the temporary %s: %w", temp, err)
+	}
+	return nil
+}
+
+// place puts a finished temporary file in place.
+func (t *Target) place(parent int, name string, fd int, s step) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("%q: %w", clip(string(s.Path)), err)
+	}
+	s.Inode = st.Ino
+	return t.swap(parent, name, s)
+}
+
+// swap exchanges the temporary file with what is in place, or moves it there, or
+// moves what is there aside; and looks at what came out before that goes: what
+// another process has put there in the meantime comes back.
+func (t *Target) swap(parent int, name string, s step) error {
+	s.Op = stepSwap
+	if err := t.journal.write(s, true); err != nil {
+		return err
+	}
+	err := rename(parent, name, &s)
+	if err != nil {
+		if s.Inode != 0 {
+			err = errors.Join(err, t.drop(parent, s.Temp))
+		}
+		return err
+	}
+	return t.swapped(parent, name, &s)
+}
+
+// rename does what a swap step says.
+func rename(parent int, name string, s *step) error {
+	var err error
+	what := "moving it into place"
+	switch {
+	case s.Inode == 0:
+		what = "moving it aside"
+		err = unix.Renameat2(parent, name, parent, s.Temp, unix.RENAME_NOREPLACE)
+	case s.Old == nil:
+		err = unix.Renameat2(parent, s.Temp, parent, name, unix.RENAME_NOREPLACE)
+	default:
+		err = unix.Renameat2(parent, s.Temp, parent, name, unix.RENAME_EXCHANGE)
+	}
+	switch {
+	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.ENOENT):
+		return &Conflict{string(s.Path), "was changed on the host at this moment"}
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%q: the file system cannot exchange two files in one step (%w)\n  fix: have the directory on a file system of this machine", clip(string(s.Path)), err)
+	case err != nil:
+		return fmt.Errorf("%q: %s: %w", clip(string(s.Path)), what, err)
+	}
+	return nil
+}
+
+// swapped deals with what came out of a swap.
+func (t *Target) swapped(parent int, name string, s *step) error {
+	p := string(s.Path)
+	if s.Old != nil {
+		if why := t.came(parent, s); why != nil {
+			return t.undo(parent, name, s, why)
+		}
+		if err := t.removeOld(parent, s); err != nil {
+			return err
+		}
+		t.refreshLinks()
+	}
+	if err := unix.Fsync(parent); err != nil {
+		return fmt.Errorf("%q: %w", clip(p), err)
+	}
+	if s.Inode == 0 {
+		return t.settled(p, nil)
+	}
+	st, err := statAt(parent, name)
+	if err != nil {
+		return fmt.Errorf("%q: %w", clip(p), err)
+	}
+	if st == nil || st.Ino != s.Inode {
+		return &Conflict{p, "was changed on the host at this moment"}
+	}
+	return t.settled(p, WasOf(st))
+}
+
+// came tells whether what came out is what was expected; nil if so.
+func (t *Target) came(parent int, s *step) error {
+	p := string(s.Path)
+	st, err := statAt(parent, s.Temp)
+	if err != nil {
+		return err
+	}
+	if st == nil {
+		return nil // removed already
+	}
+	if !s.Old.same(WasOf(st), true) {
+		return &Conflict{p, "was changed on the host at this moment"}
+	}
+	if s.Old.isDir() && !s.Force {
+		return t.base.expectTree(parent, s.Temp, p, true)
+	}
+	return nil
+}
+
+// undo puts back what was not to be replaced.
+func (t *Target) undo(parent int, name string, s *step, why error) error {
+	var err error
+	if s.Inode == 0 {
+		err = unix.Renameat2(parent, s.Temp, parent, name, unix.RENAME_NOREPLACE)
+	} else if err = unix.Renameat2(parent, s.Temp, parent, name, unix.RENAME_EXCHANGE); err == nil {
+		err = t.drop(parent, s.Temp)
+	}
+	if err != nil {
+		return errors.Join(why, fmt.Errorf("what was there is %s beside it, and cannot be put back: %w", s.Temp, err))
+	}
+	return why
+}
+
+// removeOld removes what came out. In a directory only what the job was shown
+// goes: the rest stays, under its temporary name.
+func (t *Target) removeOld(parent int, s *step) error {
+	var st unix.Stat_t
+	if unix.Fstatat(parent, s.Temp, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+		t.lost(&st)
+	}
+	err := unix.Unlinkat(parent, s.Temp, 0)
+	if errors.Is(err, unix.EISDIR) {
+		if s.Force {
+			err = removeBelow(parent, s.Temp)
+		} else {
+			err = t.removeKnown(parent, s.Temp, string(s.Path))
+		}
+		if err == nil {
+			err = unix.Unlinkat(parent, s.Temp, unix.AT_REMOVEDIR)
+		}
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("%q: removing what was there, which is %s now: %w", clip(string(s.Path)), s.Temp, err)
+	}
+	return nil
+}
+
+// removeKnown empties a directory of what the base knows.
+func (t *Target) removeKnown(root int, at, p string) error {
+	fd, err := openAt(root, at, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	budget := maxNameBytes
+	list, err := names(fd, &budget)
+	if err != nil {
+		return err
+	}
+	for _, name := range list {
+		q := join(p, name)
+		st, err := statAt(fd, name)
+		if err != nil {
+			return err
+		}
+		if st == nil {
+			continue
+		}
+		now := WasOf(st)
+		if was, known := t.base.Names[q]; known && !was.same(now, true) || !known && t.base.Complete {
+			return &Conflict{q, "was changed on the host at this moment"}
+		}
+		flags := 0
+		if now.isDir() {
+			flags = unix.AT_REMOVEDIR
+			if err := t.removeKnown(fd, name, q); err != nil {
+				return err
+			}
+		}
+		t.lost(st)
+		if err := unix.Unlinkat(fd, name, flags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost remembers a file that is about to lose a name and has others.
+func (t *Target) lost(st *unix.Stat_t) {
+	if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		t.linked[st.Ino] = true
+	}
+}
+
+// refreshLinks takes note that files have a new change time because they lost
+// one of their names here: that is no change of their own.
+func (t *Target) refreshLinks() {
+	if len(t.linked) == 0 {
+		return
+	}
+	for p, was := range t.base.Names {
+		if !t.linked[was.Inode] {
+			continue
+		}
+		if st, err := statAt(t.root, p); err == nil && st != nil && was.same(WasOf(st), true) {
+			t.base.Names[p] = *WasOf(st)
+		}
+	}
+	clear(t.linked)
+}
+
+// Finish gives directories the modes that they are to have.
+func (t *Target) Finish() error {
+	for _, p := range slices.Backward(slices.Sorted(maps.Keys(t.modes))) {
+		fd, err := openAt(t.root, p, unix.O_RDONLY|unix.O_DIRECTORY)
+		if absent(err) {
+			continue // removed since
+		}
+		var st unix.Stat_t
+		if err == nil {
+			if err = unix.Fchmod(fd, t.modes[p]); err == nil {
+				err = unix.Fstat(fd, &st)
+			}
+			unix.Close(fd)
+		}
+		if err == nil {
+			err = t.settled(p, WasOf(&st))
+		}
+		if err != nil {
+			return fmt.Errorf("%q: giving it its mode: %w", clip(p), err)
+		}
+	}
+	clear(t.modes)
+	return unix.Fdatasync(int(t.journal.f.Fd()))
+}
