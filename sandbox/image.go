@@ -84,14 +84,14 @@ func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 		return err
 	}
 	if w := p.Filesystem.Workdir; w != "" {
-		s.missing = append(s.missing, w)
+		s.Missing = append(s.Missing, w)
 	}
-	s.missing = slices.DeleteFunc(s.missing, func(dir string) bool { return rootfs.IsDir(img.Layers, dir) })
-	s.notes = img.notes(u)
+	s.Missing = slices.DeleteFunc(s.Missing, func(dir string) bool { return rootfs.IsDir(img.Layers, dir) })
+	s.Notes = img.notes(u)
 	if u.UID != 0 {
 		kept := slices.DeleteFunc(slices.Clone(p.User.Capabilities), func(c string) bool { return !slices.Contains(o.Capabilities, c) })
 		if n := len(p.User.Capabilities) - len(kept); n > 0 {
-			s.notes = append(s.notes, fmt.Sprintf("%d capabilities of the policy are for root, and user %d has none of them", n, u.UID))
+			s.Notes = append(s.Notes, fmt.Sprintf("%d capabilities of the policy are for root, and user %d has none of them", n, u.UID))
 		}
 		p.User.Capabilities = kept
 	}
@@ -196,7 +196,7 @@ func (img *Image) volumes(s *Spec, p *policy.Policy) error {
 	}
 	slices.Sort(list)
 	if !p.Filesystem.ReadOnly {
-		s.missing = list
+		s.Missing = list
 		return nil
 	}
 	p.Filesystem.Mounts = slices.Clone(p.Filesystem.Mounts)

@@ -65,9 +65,11 @@ type Spec struct {
 	Child *launch.Child
 	// Resolved, where it is not nil, is told what will be done, before it is.
 	Resolved func(*Resolution)
-	// missing are directories that an image wants to be there and has not, notes
-	// what the plan says of it.
-	missing, notes []string
+	// Missing are directories that an image wants to be there and has not, Notes
+	// what the plan says of it. UseImage sets both.
+	Missing, Notes []string
+	// Keep, where it is not nil, makes what the job changes last.
+	Keep *Keep
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
 }

@@ -94,33 +94,55 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
 	spec.CgroupManager = f.cgroups
-	spec.Started = f.watch(cmd.ErrOrStderr())
-	spec.Resolved = f.tell(cmd.ErrOrStderr())
-	release, err := f.useImage(spec)
+	found, release, err := f.useImage(spec)
 	if err != nil {
 		child.Discard()
 		return err
 	}
 	defer release()
+	if err := f.checkKeep(spec); err != nil {
+		child.Discard()
+		return err
+	}
 	if f.plan != "" {
 		child.Discard()
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)
 	}
+	return f.carryOut(cmd, spec, func() error {
+		if !f.keep {
+			return nil
+		}
+		return f.keepLayers(spec, found)
+	})
+}
+
+// carryOut runs a spec and reports how it ended. Ready is called when all of the
+// caller's files are open.
+func (f *runFlags) carryOut(cmd *cobra.Command, spec *sandbox.Spec, ready func() error) error {
+	spec.Started = f.watch(cmd.ErrOrStderr())
+	spec.Resolved = f.tell(cmd.ErrOrStderr())
 	reports, err := f.openReports()
 	if err != nil {
-		child.Discard()
+		spec.Child.Discard()
 		return err
 	}
 	defer reports.close()
 	streams, err := f.openStreams(spec)
+	if err == nil {
+		defer streams.close()
+		err = ready()
+	}
 	if err != nil {
-		child.Discard()
+		spec.Child.Discard()
 		return errors.Join(err, reports.write(nil, err))
 	}
-	defer streams.close()
+	f.announce(spec, cmd.ErrOrStderr())
 	ctx, stop := cancelOnSignal()
 	defer stop()
 	result, err := sandbox.Run(ctx, spec)
+	if kerr := f.keepEnd(result, err); err == nil {
+		err = kerr
+	}
 	if werr := reports.write(result, nil); werr != nil && err == nil {
 		err = werr
 	}

@@ -23,6 +23,9 @@ type Container struct {
 	store *Store
 	dir   string
 	held  *os.File // the lock, while this process holds it
+
+	fresh   bool     // made by this process: nothing has run on it
+	diffIDs []string // of the image, until the layers are known
 }
 
 // Dir is the container's directory.
@@ -184,6 +187,12 @@ func (c *Container) lockFile(flags, how int) error {
 	f.Close()
 	return err
 }
+
+// Fresh tells whether this process has made the container.
+func (c *Container) Fresh() bool { return c.fresh }
+
+// Unlock gives back the lock of a container that Create made.
+func (c *Container) Unlock() { c.unlock() }
 
 func (c *Container) unlock() {
 	if c.held != nil {

@@ -227,7 +227,7 @@ func (s *Store) Create(name string) (*Container, error) {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // it never fails
 	id := hex.EncodeToString(raw[:])
-	c := &Container{store: s, dir: filepath.Join(s.dir, newPrefix+id), Record: Record{
+	c := &Container{store: s, dir: filepath.Join(s.dir, newPrefix+id), fresh: true, Record: Record{
 		Version: RecordVersion, ID: id, Name: name, Created: time.Now().UTC(),
 	}}
 	// The sweep holds the store's lock: it never sees a directory not locked yet.
