@@ -7,6 +7,7 @@
 //
 //	brig-image sandboxed-unpack DIR LIMITS   the layer on standard input
 //	brig-image sandboxed-remove DIR
+//	brig-image sandboxed-changes             what to do on standard input
 package main
 
 import (
@@ -37,6 +38,8 @@ func main() {
 			os.Exit(sandboxedUnpack(os.Args[2:], os.Stdin, os.Stdout))
 		case roleRemove:
 			os.Exit(sandboxedRemove(os.Args[2:], os.Stdout))
+		case roleChanges:
+			os.Exit(sandboxedChanges(os.Stdin, os.Stdout))
 		}
 	}
 	os.Exit(execute(os.Args[1:]))
@@ -111,6 +114,12 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runInspect
 	case "prune":
 		run = runPrune
+	case "diff":
+		run = runDiff
+	case "apply":
+		run = runApply
+	case "discard":
+		run = runDiscard
 	case "system df":
 		run = runDF
 	case "system check":

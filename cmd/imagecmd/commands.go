@@ -27,6 +27,9 @@ func Commands() []Command {
 		{"history", history},
 		{"inspect", inspect},
 		{"prune", prune},
+		{"diff", diff},
+		{"apply", apply},
+		{"discard", discard},
 		{"system", system},
 	}
 }

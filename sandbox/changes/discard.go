@@ -17,7 +17,8 @@ func (t *Tree) Discard(paths []string) error {
 }
 
 // Settle removes from the upper what the lower layers have by now, because it
-// was applied to them. What differs from them again is left as it is.
+// was applied to them: owners and bits that are never applied aside. What differs
+// from them is left as it is.
 func (t *Tree) Settle(paths []string) error {
 	return t.each(paths, t.settle)
 }
@@ -160,8 +161,24 @@ func (t *Tree) settle(p string, at *place) error {
 	if err != nil {
 		return err
 	}
-	if white != (at.below == nil) || !white && typeOf(at.st.Mode) != typeOf(at.below.st.Mode) {
+	if white || at.below == nil {
+		if white && at.below == nil {
+			return t.removeAt(p)
+		}
 		return nil
+	}
+	old, now := metaOf(at.below.st), metaOf(at.st)
+	if old.Type != now.Type || old.Type.Special() || now.Type == File && old.Mode&fileModes != now.Mode&fileModes {
+		return nil
+	}
+	c := &Change{Kind: Changed, Path: p, Old: old, New: now}
+	if now.Type == Symlink {
+		if c.Target, err = readLink(t.upper, p); err != nil {
+			return err
+		}
+	}
+	if err := t.compare(c, at.below); err != nil || c.Content {
+		return err
 	}
 	return t.removeAt(p)
 }

@@ -51,11 +51,14 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// Settle removes what the host has by now, whatever became of it since, so that
-// it shows through.
+// Settle removes what the host has by now, so that it shows through.
 func TestSettle(t *testing.T) {
 	for _, tt := range []struct{ name, script, host, paths, want string }{
-		{"a file", "echo x >>a", "echo x >>a; echo y >>a", "a", ""},
+		{"a file", "echo x >>a", "echo x >>a", "a", ""},
+		{"a file that has changed since", "echo x >>a", "echo x >>a; echo y >>a", "a", "C a (content)\n"},
+		{"bits that are not applied", "chmod 4755 tool", "", "tool", ""},
+		{"a mode", "chmod 700 tool", "", "tool", "C tool (mode 0700, was 0755)\n"},
+		{"a link", "ln -sf b link", "", "link", "C link (content)\n"},
 		{"a deleted directory", "rm -r d", "rm -r d", "d", ""},
 		{"an added directory", "mkdir -p n/m; echo 1 >n/m/f; echo 2 >n/g", "mkdir -p n/m; echo 1 >n/m/f; echo later >n/later", "n n/m n/m/f", "A n/g\n"},
 		{"made again", "rm -r d; mkdir d", "rm -r d/*; echo later >d/later", "d/one d/sub", "D d/later\n"},

@@ -185,13 +185,13 @@ func (s *scanner) deletedBelow(p string, dirs []int) error {
 }
 
 // compare tells whether two files of one type hold the same.
-func (s *scanner) compare(c *Change, below *entry) error {
+func (t *Tree) compare(c *Change, below *entry) error {
 	if c.Old.Type != c.New.Type {
 		return nil
 	}
 	switch c.New.Type {
 	case File:
-		differ, err := s.filesDiffer(c, below)
+		differ, err := t.filesDiffer(c, below)
 		c.Content = differ
 		return err
 	case Symlink:
@@ -199,7 +199,7 @@ func (s *scanner) compare(c *Change, below *entry) error {
 		c.Content = old != c.Target
 		return err
 	case Device:
-		st, err := statAt(s.upper, c.Path)
+		st, err := statAt(t.upper, c.Path)
 		c.Content = err == nil && (st == nil || st.Rdev != below.st.Rdev || st.Mode&unix.S_IFMT != below.st.Mode&unix.S_IFMT)
 		return err
 	case Directory, FIFO, Socket:
@@ -207,8 +207,8 @@ func (s *scanner) compare(c *Change, below *entry) error {
 	return nil
 }
 
-func (s *scanner) filesDiffer(c *Change, below *entry) (bool, error) {
-	a, _, err := openFile(s.upper, c.Path)
+func (t *Tree) filesDiffer(c *Change, below *entry) (bool, error) {
+	a, _, err := openFile(t.upper, c.Path)
 	if err != nil {
 		return false, err
 	}

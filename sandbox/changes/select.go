@@ -33,7 +33,7 @@ func Unmatched(paths []string, list []*Change) []string {
 	return left
 }
 
-// Deleted finds the change that deleted a directory above p.
+// DeletedAbove finds the change that deleted a directory above p.
 func DeletedAbove(p string, list []*Change) *Change {
 	for _, c := range list {
 		if c.Kind == Deleted && !c.Within && c.Path != p && strings.HasPrefix(p, c.Path+"/") {
@@ -62,11 +62,11 @@ type Group struct {
 func (t *Tops) Add(c *Change) *Group {
 	if c.Within && t.top != nil && Below(c.Path, t.top.Path) && (c.Kind != Deleted || t.top.Kind == Deleted) {
 		t.files++
-		t.bytes += c.size()
+		t.bytes += c.Size()
 		return nil
 	}
 	g := t.Last()
-	t.top, t.files, t.bytes = c, 0, c.size()
+	t.top, t.files, t.bytes = c, 0, c.Size()
 	return g
 }
 
@@ -80,8 +80,8 @@ func (t *Tops) Last() *Group {
 	return g
 }
 
-// size is that of the new file, of a deleted one the old.
-func (c *Change) size() int64 {
+// Size is that of the new file, of a deleted one the old.
+func (c *Change) Size() int64 {
 	if c.New != nil {
 		return c.New.Size
 	}
