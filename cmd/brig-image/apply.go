@@ -21,7 +21,7 @@ func runApply(cmd *cobra.Command, args []string) error {
 	flag := func(name string) bool { on, _ := cmd.Flags().GetBool(name); return on }
 	a := &applier{out: cmd.OutOrStdout(), dry: flag("dry-run"), force: flag("force")}
 	if flag("interactive") {
-		if !isTerminal(cmd.InOrStdin()) || !isTerminal(a.out) {
+		if !onTerminal(cmd.InOrStdin()) || !onTerminal(a.out) {
 			return errors.New("--interactive asks, and standard input or output is no terminal\n  fix: name the paths to be applied")
 		}
 		a.ask = newAsker(cmd.InOrStdin(), a.out)

@@ -51,7 +51,7 @@ func runDiff(cmd *cobra.Command, args []string) error {
 	flag := func(name string) bool { on, _ := cmd.Flags().GetBool(name); return on }
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	if flag("patch") {
-		err = x.printPatches(cmd.Context(), out, list, isTerminal(cmd.OutOrStdout()))
+		err = x.printPatches(cmd.Context(), out, list, onTerminal(cmd.OutOrStdout()))
 		return errors.Join(err, out.Flush())
 	}
 	p := &diffPrinter{out: out, long: flag("long"), all: flag("all"), json: flag("json"), null: flag("null")}
@@ -94,14 +94,10 @@ const maxChanges = 1 << 20
 
 var errTooManyChanges = fmt.Errorf("there are more than %d changes\n  fix: see all of them with brig diff without paths; throw them away with brig discard", maxChanges)
 
-// isTerminal tells whether a stream shows what it gets.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+// onTerminal tells whether a stream is a terminal.
+func onTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && isTerminal(f)
 }
 
 // diffPrinter prints changes.

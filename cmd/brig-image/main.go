@@ -2,10 +2,12 @@
 // command line and becomes this program, so that what reading archives links
 // costs no run anything.
 //
-// In a second role it is the program that unpacks and removes layers inside a
-// sandbox, where it is given read-only:
+// In a second role it is the program that unpacks, packs, measures and removes
+// layers inside a sandbox, where it is given read-only:
 //
 //	brig-image sandboxed-unpack DIR LIMITS   the layer on standard input
+//	brig-image sandboxed-pack OPTIONS DIR... the archive on standard output
+//	brig-image sandboxed-size DIR...
 //	brig-image sandboxed-remove DIR
 //	brig-image sandboxed-changes             what to do on standard input
 package main
@@ -40,6 +42,10 @@ func main() {
 			os.Exit(sandboxedRemove(os.Args[2:], os.Stdout))
 		case roleChanges:
 			os.Exit(sandboxedChanges(os.Stdin, os.Stdout))
+		case rolePack:
+			os.Exit(sandboxedPack(os.Args[2:], os.Stdout, os.Stderr))
+		case roleSize:
+			os.Exit(sandboxedSize(os.Args[2:], os.Stdout))
 		}
 	}
 	os.Exit(execute(os.Args[1:]))
@@ -112,6 +118,14 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runHistory
 	case "inspect":
 		run = runInspect
+	case "ps":
+		run = runPs
+	case "rm":
+		run = runRm
+	case "commit":
+		run = runCommit
+	case "export":
+		run = runExport
 	case "prune":
 		run = runPrune
 	case "diff":

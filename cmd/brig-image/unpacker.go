@@ -107,10 +107,15 @@ func (u *unpacker) run(ctx context.Context, spec *sandbox.Spec) (*layer.Report, 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	return readAnswer(out.Bytes(), errs.Bytes(), result)
+}
+
+// readAnswer reads what the sandboxed program said of its work.
+func readAnswer(out, errs []byte, result *sandbox.Result) (*layer.Report, error) {
 	var a answer
-	if jerr := json.Unmarshal(out.Bytes(), &a); jerr != nil || a.Error == "" && result.Outcome != sandbox.OutcomeOK {
+	if jerr := json.Unmarshal(out, &a); jerr != nil || a.Error == "" && result.Outcome != sandbox.OutcomeOK {
 		detail := result.Message
-		if text := bytes.TrimSpace(errs.Bytes()); len(text) > 0 {
+		if text := bytes.TrimSpace(errs); len(text) > 0 {
 			detail += ": " + string(text[:min(len(text), 300)])
 		}
 		return nil, fmt.Errorf("the sandboxed part of brig failed: %s", sandbox.SafeText(detail))

@@ -22,6 +22,8 @@ type Record struct {
 	Created time.Time `json:"created"`
 	// Image is nil where the root is the host's or a directory.
 	Image *ImageRef `json:"image,omitempty"`
+	// Root is filesystem.root of the policy: "host", "dir:PATH", "image:NAME".
+	Root string `json:"root"`
 	// Policy is the name of the policy as it was asked for; policy.toml holds
 	// what came of it.
 	Policy string `json:"policy"`
@@ -84,6 +86,11 @@ type Layer struct {
 
 // Run is how a container ran last.
 type Run struct {
+	// PID is brig's, and Since its start in ticks after boot (proc_pid_stat(5)),
+	// so that no other process is taken for it.
+	PID   int    `json:"pid"`
+	Since uint64 `json:"since"`
+
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"` // zero: it runs, or brig was killed
 	Outcome  string    `json:"outcome,omitempty"` // see sandbox.Outcome

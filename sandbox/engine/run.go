@@ -26,7 +26,7 @@ func (c *Container) Describe(spec *sandbox.Spec, image *ImageRef, diffIDs []stri
 	if err := replace(c.PolicyFile(), text); err != nil {
 		return fmt.Errorf("making a container: %w", err)
 	}
-	c.Image, c.diffIDs, c.Policy = image, diffIDs, spec.Policy.Name
+	c.Image, c.diffIDs, c.Policy, c.Root = image, diffIDs, spec.Policy.Name, spec.Policy.Filesystem.Root
 	c.Job = Job{
 		Args: List(spec.Args), Env: List(spec.Env), Dir: Bytes(spec.Dir), Hostname: spec.Hostname,
 		Groups: spec.Groups, Missing: List(spec.Missing), Terminal: spec.Terminal != nil, Cgroups: spec.CgroupManager,
@@ -85,7 +85,11 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 			return err
 		}
 	}
-	c.Run = &Run{Started: time.Now().UTC()}
+	since, err := startOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	c.Run = &Run{PID: os.Getpid(), Since: since, Started: time.Now().UTC()}
 	if filepath.Base(c.dir) != c.ID {
 		return c.Publish()
 	}

@@ -307,6 +307,27 @@ func (c *Container) Save() error {
 	return nil
 }
 
+// Leftovers are the directories that Sweep would remove, relative to the store.
+func (s *Store) Leftovers() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the containers: %w", err)
+	}
+	var left []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newPrefix) && !strings.HasPrefix(e.Name(), gonePrefix) {
+			continue
+		}
+		c := &Container{store: s, dir: filepath.Join(s.dir, e.Name())}
+		err := c.lockFile(os.O_CREATE, unix.LOCK_EX)
+		c.unlock()
+		if err == nil {
+			left = append(left, e.Name())
+		}
+	}
+	return left, nil
+}
+
 // Sweep removes what killed processes have left. It is cheap where there is
 // nothing; what cannot be removed now is left for the next sweep.
 func (s *Store) Sweep(ctx context.Context) error {

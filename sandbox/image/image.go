@@ -172,6 +172,18 @@ func (i *Image) Hold() (release func(), err error) {
 	}
 }
 
+// users is Users, or nothing.
+func (s *Store) users() (map[Digest][]string, error) {
+	if s.Users == nil {
+		return nil, nil
+	}
+	m, err := s.Users()
+	if err != nil {
+		return nil, fmt.Errorf("nothing is removed while it is not known which images containers need: %w", err)
+	}
+	return m, nil
+}
+
 // held tells whether somebody holds an image. The caller has the store's lock
 // exclusively, so that nobody begins to.
 func (s *Store) held(manifest Digest) bool {

@@ -15,6 +15,10 @@ import (
 // Store is a directory of images. Any number of processes may use one at once.
 type Store struct {
 	dir string
+	// Users tells which containers were made of images, by the manifests'
+	// digests: such an image stays, with its layers. Whoever removes images sets
+	// it. It is called with the store's lock held, and an error is a refusal.
+	Users func() (map[Digest][]string, error)
 }
 
 // DefaultDir is where the caller's images are.
