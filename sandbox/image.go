@@ -25,6 +25,7 @@ type Image struct {
 	Env             []string // NAME=value
 	WorkingDir      string
 	User            string // name or id, [:group]
+	StopSignal      string // name or number
 	Volumes         []string
 	Labels          map[string]string
 }
@@ -82,6 +83,13 @@ func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 	}
 	if err := img.volumes(s, &p); err != nil {
 		return err
+	}
+	if img.StopSignal != "" && s.Stop.Signal == 0 {
+		sig, err := ParseSignal(img.StopSignal)
+		if err != nil {
+			return newError(CodeBadSpec, fmt.Sprintf("image %s: its stop signal: %s", SafeText(img.Ref), SafeText(err.Error())), "choose one with --stop-signal")
+		}
+		s.Stop.Signal = sig
 	}
 	if w := p.Filesystem.Workdir; w != "" {
 		s.Missing = append(s.Missing, w)

@@ -65,6 +65,9 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 	if spec.Terminal != nil {
 		r.plan.Stdio = plan.Terminal
 	}
+	if s := spec.Stop; s.Signal != 0 && s.Timeout > 0 {
+		r.note("asked to end, the job gets %s and has %s", signalName(s.Signal), s.Timeout)
+	}
 	for _, step := range []func() error{
 		r.checkSpec, r.checkImage, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveGroups, r.resolveRoot, r.resolveMounts,
 		r.checkKeep, r.resolveCgroup, r.resolveDelegation, r.resolveLimits, r.resolveFilter,

@@ -68,6 +68,8 @@ type Spec struct {
 	// Missing are directories that an image wants to be there and has not, Notes
 	// what the plan says of it. UseImage sets both.
 	Missing, Notes []string
+	// Stop is how the job is asked to end; the zero value does not ask.
+	Stop Stop
 	// Keep, where it is not nil, makes what the job changes last.
 	Keep *Keep
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.

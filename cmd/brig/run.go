@@ -94,12 +94,19 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
 	spec.CgroupManager = f.cgroups
+	if spec.Stop, err = f.stop(); err != nil {
+		child.Discard()
+		return err
+	}
 	found, release, err := f.useImage(spec)
 	if err != nil {
 		child.Discard()
 		return err
 	}
 	defer release()
+	if f.flags.Changed("stop-timeout") && spec.Stop.Signal == 0 {
+		spec.Stop.Signal = unix.SIGTERM // nor does an image say another
+	}
 	if err := f.checkKeep(spec); err != nil {
 		child.Discard()
 		return err

@@ -47,6 +47,8 @@ type runFlags struct {
 	logLevel    string
 	level       int
 	stopAt      int
+	stopSignal  string
+	stopTimeout string
 	keep        bool
 	name        string
 	kept        *engine.Container // that of this run
@@ -145,6 +147,8 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	with("cap-drop", "", "name", "drop a capability that the policy keeps", policy.DropCapability)
 	f.registerStreams(fl)
 	fl.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal of its own")
+	fl.StringVar(&f.stopSignal, "stop-signal", "", "signal that asks the command to end when brig is asked to (default: the image's, else none)")
+	fl.StringVar(&f.stopTimeout, "stop-timeout", "10s", "how long it then has, with a unit or in seconds")
 	fl.BoolVar(&f.keep, "keep", false, "keep what the command changed, as a container (see brig start, brig commit)")
 	fl.StringVar(&f.name, "name", "", "the container's name, with --keep (default: one is made up)")
 	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")

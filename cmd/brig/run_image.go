@@ -88,7 +88,7 @@ func imageOf(name string, found *image.Image) *sandbox.Image {
 	c := found.Config()
 	img := &sandbox.Image{
 		Ref: name, Digest: string(found.Digest()), Layers: found.Layers(), LayerMap: policy.MapKeepID,
-		Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User,
+		Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
 		Volumes: slices.Sorted(maps.Keys(c.Volumes)), Labels: c.Labels,
 	}
 	if found.Map() == image.Single {

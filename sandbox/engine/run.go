@@ -30,6 +30,7 @@ func (c *Container) Describe(spec *sandbox.Spec, image *ImageRef, diffIDs []stri
 	c.Job = Job{
 		Args: List(spec.Args), Env: List(spec.Env), Dir: Bytes(spec.Dir), Hostname: spec.Hostname,
 		Groups: spec.Groups, Missing: List(spec.Missing), Terminal: spec.Terminal != nil, Cgroups: spec.CgroupManager,
+		StopSignal: int(spec.Stop.Signal), StopTimeout: spec.Stop.Timeout,
 	}
 	return checkUpper(c.Data())
 }
@@ -49,6 +50,7 @@ func (c *Container) Spec() (*sandbox.Spec, error) {
 	spec := sandbox.NewSpec(p, Strings(c.Job.Args)...)
 	spec.Env, spec.Dir, spec.Hostname = Strings(c.Job.Env), string(c.Job.Dir), c.Job.Hostname
 	spec.Groups, spec.Missing, spec.CgroupManager = c.Job.Groups, Strings(c.Job.Missing), c.Job.Cgroups
+	spec.Stop = sandbox.Stop{Signal: unix.Signal(c.Job.StopSignal), Timeout: c.Job.StopTimeout}
 	return spec, nil
 }
 

@@ -36,7 +36,7 @@ func (p *packer) regular(full, name string, f *found, hdr *tar.Header) error {
 		return err
 	}
 	hdr.Typeflag, hdr.Size = tar.TypeReg, st.Size
-	if st.Blocks*512 < st.Size {
+	if p.opts.Changes && st.Blocks*512 < st.Size {
 		hdr.PAXRecords[paxHoles] = "1"
 	}
 	p.report.Bytes += st.Size

@@ -175,7 +175,7 @@ func TestPackMerged(t *testing.T) {
 5 0750 etc/
 0 0644 etc/hosts "image's"
 0 4755 etc/motd "new"
-0 0600 holes holes
+0 0600 holes
 0 0644 l "lower"
 1 0644 link -> became
 5 0755 remade/ user.a=b
