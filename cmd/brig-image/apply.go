@@ -24,7 +24,7 @@ func runApply(cmd *cobra.Command, args []string) error {
 		if !onTerminal(cmd.InOrStdin()) || !onTerminal(a.out) {
 			return errors.New("--interactive asks, and standard input or output is no terminal\n  fix: name the paths to be applied")
 		}
-		a.ask = newAsker(cmd.InOrStdin(), a.out)
+		a.asker = newAsker(cmd.InOrStdin(), a.out)
 	}
 	var release func()
 	var err error
@@ -36,7 +36,12 @@ func runApply(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.applyAll(cmd.Context(), list)
+	err = a.applyAll(cmd.Context(), list)
+	if errors.Is(err, errQuit) {
+		fmt.Fprintln(a.out, err)
+		return nil
+	}
+	return err
 }
 
 // applier brings changes of one container to the host.
@@ -44,7 +49,7 @@ type applier struct {
 	*changer
 	out        io.Writer
 	dry, force bool
-	ask        *asker // nil: nobody is asked
+	asker      *asker // nil: nobody is asked
 
 	applied, conflicts, refused, left int
 }
@@ -120,7 +125,7 @@ func (a *applier) overlay(ctx context.Context, s *selection) error {
 		return err
 	}
 	defer target.Close()
-	if a.ask != nil {
+	if a.asker != nil {
 		if picked, err = a.choose(ctx, o, target, picked); err != nil {
 			return err
 		}
@@ -213,7 +218,7 @@ func (a *applier) bring(ctx context.Context, o *engine.Overlay, target *changes.
 	if len(q.Paths) == 0 {
 		return each(nil)
 	}
-	return a.changer.ask(ctx, o, q, func(d *changes.Decoder) error {
+	return a.ask(ctx, o, q, func(d *changes.Decoder) error {
 		if err := each(d); err != nil {
 			return err
 		}
@@ -330,7 +335,7 @@ func (a *applier) choose(ctx context.Context, o *engine.Overlay, target *changes
 		if err := target.Check(g.Change); errors.As(err, &conflict) {
 			fmt.Fprintf(a.out, "  conflict: %s %s\n", safe(onHost(o, conflict.Path)), safe(conflict.Why))
 		}
-		yes, err := a.ask.yes(ctx, "apply it", func() error { return a.show(ctx, o, g.Path) })
+		yes, err := a.asker.yes(ctx, "apply it", func() error { return a.showPatch(ctx, a.out, o, g.Path) })
 		if err != nil {
 			return nil, err
 		}
@@ -343,13 +348,9 @@ func (a *applier) choose(ctx context.Context, o *engine.Overlay, target *changes
 	return picked, nil
 }
 
-// show prints the patch of a path.
+// showPatch prints the patch of a path, fit for a terminal.
 func (x *changer) showPatch(ctx context.Context, w io.Writer, o *engine.Overlay, p string) error {
 	out := bufio.NewWriter(w)
 	s := []selection{{overlay: *o, paths: []string{p}}}
 	return errors.Join(x.printPatches(ctx, out, s, true), out.Flush())
-}
-
-func (a *applier) show(ctx context.Context, o *engine.Overlay, p string) error {
-	return a.showPatch(ctx, a.out, o, p)
 }

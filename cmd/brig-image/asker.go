@@ -35,8 +35,8 @@ func newAsker(in io.Reader, out io.Writer) *asker {
 	return a
 }
 
-// errQuit is of a user who wants nothing to be done.
-var errQuit = errors.New("nothing was changed")
+// errQuit is of a user who wants nothing more to be done.
+var errQuit = errors.New("nothing more is applied")
 
 // answer asks until one of the letters is the answer. The end of the input is q.
 func (a *asker) answer(ctx context.Context, question, letters, help string) (byte, error) {
@@ -67,7 +67,7 @@ n - no
 p - show the patch
 a - yes, and to all that follow
 d - no, and to all that follow
-q - quit, and change nothing
+q - quit, and apply nothing of these
 ? - this help`
 
 // yes asks about one change.

@@ -134,6 +134,8 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runApply
 	case "discard":
 		run = runDiscard
+	case "review":
+		run = runReview
 	case "system df":
 		run = runDF
 	case "system check":

@@ -86,3 +86,11 @@ root file system as well. The container stays, and finds the files as they were.
 	cmd.Flags().BoolP("dry-run", "n", false, "show what would be thrown away, and change nothing")
 	return cmd
 }
+
+// review is what brig run --review ends with.
+func review(run Run) *cobra.Command {
+	return &cobra.Command{
+		Use: "review CONTAINER", Short: "Show what a container changed, and ask what becomes of it",
+		Hidden: true, Args: cobra.ExactArgs(1), RunE: run,
+	}
+}

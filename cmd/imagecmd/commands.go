@@ -34,6 +34,7 @@ func Commands() []Command {
 		{"diff", diff},
 		{"apply", apply},
 		{"discard", discard},
+		{"review", review},
 		{"system", system},
 	}
 }

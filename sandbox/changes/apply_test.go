@@ -150,7 +150,7 @@ func TestApply(t *testing.T) {
 	if strings.Contains(out, "conflict") || strings.Contains(out, "refused") {
 		t.Errorf("said %s", out)
 	}
-	if got, _ := p.scan(); got != "" {
+	if got := p.scan(); got != "" {
 		t.Errorf("left of the changes:\n%s", got)
 	}
 	// The record is up to date: what the job does next applies.
@@ -226,7 +226,7 @@ func TestApplyPart(t *testing.T) {
 	if _, err := p.apply(false, func(c *Change) bool { return slices.Contains([]string{"a", "n", "n/2", "d/one"}, c.Path) }); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := p.scan(); got != "D b\nA d/3\nD d/sub\n D d/sub/two\nA n/1\n" {
+	if got := p.scan(); got != "D b\nA d/3\nD d/sub\n D d/sub/two\nA n/1\n" {
 		t.Errorf("left:\n%s", got)
 	}
 	// What is applied shows through when it is changed on the host.
@@ -297,7 +297,7 @@ func TestApplyKilled(t *testing.T) {
 			if got := p.listHost(); got != want {
 				t.Fatalf("%s %d: the host has\n%swant\n%s", call, n, got, want)
 			}
-			if got, _ := p.scan(); got != "" {
+			if got := p.scan(); got != "" {
 				t.Fatalf("%s %d: left of the changes:\n%s", call, n, got)
 			}
 			shell(t, copies, "chmod -R u+rwX "+dir+"; rm -r "+dir)

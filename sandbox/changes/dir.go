@@ -154,13 +154,13 @@ func readLink(dir int, p string) (string, error) {
 }
 
 // openFile opens a regular file for reading.
-func openFile(dir int, p string) (*os.File, *unix.Stat_t, error) {
+func openFile(dir int, p string) (*os.File, error) {
 	fd, err := openAt(dir, p, unix.O_RDONLY|unix.O_NOATIME)
 	if errors.Is(err, unix.EPERM) {
 		fd, err = openAt(dir, p, unix.O_RDONLY) // another's file
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -168,7 +168,7 @@ func openFile(dir int, p string) (*os.File, *unix.Stat_t, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, nil, err
+		return nil, err
 	}
-	return os.NewFile(uintptr(fd), p), &st, nil
+	return os.NewFile(uintptr(fd), p), nil
 }

@@ -39,7 +39,7 @@ func TestDiscard(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := o.scan(); got != tt.want {
+			if got := o.scan(); got != tt.want {
 				t.Errorf("got\n%swant\n%s", got, tt.want)
 			}
 			if tt.shown != "" {
@@ -56,6 +56,8 @@ func TestSettle(t *testing.T) {
 	for _, tt := range []struct{ name, script, host, paths, want string }{
 		{"a file", "echo x >>a", "echo x >>a", "a", ""},
 		{"a file that has changed since", "echo x >>a", "echo x >>a; echo y >>a", "a", "C a (content)\n"},
+		{"a hole", "truncate -s 1T a", "truncate -s 1T a", "a", ""},
+		{"a byte in a hole", "truncate -s 1T a; printf x | dd of=a bs=1 seek=1G conv=notrunc status=none", "truncate -s 1T a", "a", "C a (content)\n"},
 		{"bits that are not applied", "chmod 4755 tool", "", "tool", ""},
 		{"a mode", "chmod 700 tool", "", "tool", "C tool (mode 0700, was 0755)\n"},
 		{"a link", "ln -sf b link", "", "link", "C link (content)\n"},
@@ -75,7 +77,7 @@ func TestSettle(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := o.scan(); got != tt.want {
+			if got := o.scan(); got != tt.want {
 				t.Errorf("got\n%swant\n%s", got, tt.want)
 			}
 		})

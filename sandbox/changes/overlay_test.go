@@ -87,10 +87,9 @@ func (o *overlay) tree() *Tree {
 }
 
 // scan lists the changes, those in added and deleted directories indented.
-func (o *overlay) scan() (string, []*Change) {
+func (o *overlay) scan() string {
 	o.t.Helper()
 	var b strings.Builder
-	var list []*Change
 	last := ""
 	err := o.tree().Scan(func(c *Change, _ *Source) error {
 		if err := c.check(); err != nil {
@@ -100,7 +99,6 @@ func (o *overlay) scan() (string, []*Change) {
 			o.t.Errorf("%q comes after %q", c.Path, last)
 		}
 		last = c.Path
-		list = append(list, c)
 		if c.Within {
 			b.WriteString(" ")
 		}
@@ -114,5 +112,5 @@ func (o *overlay) scan() (string, []*Change) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return b.String(), list
+	return b.String()
 }

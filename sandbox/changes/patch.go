@@ -20,8 +20,7 @@ const contextLines = 3
 
 // OpenNew opens the new file of a change for reading.
 func (s *Source) OpenNew() (*os.File, error) {
-	f, _, err := openFile(s.new, s.path)
-	return f, err
+	return openFile(s.new, s.path)
 }
 
 // side is one side of a file in a patch: nil where there is none.
@@ -81,7 +80,7 @@ func readSide(m *Meta, layer int, p string) (*side, error) {
 	case m.Size > MaxPatch:
 		return &side{not: fmt.Sprintf("it is too large (%d bytes)", m.Size)}, nil
 	}
-	f, _, err := openFile(layer, p)
+	f, err := openFile(layer, p)
 	if err != nil {
 		return nil, err
 	}

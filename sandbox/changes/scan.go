@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -208,46 +209,73 @@ func (t *Tree) compare(c *Change, below *entry) error {
 }
 
 func (t *Tree) filesDiffer(c *Change, below *entry) (bool, error) {
-	a, _, err := openFile(t.upper, c.Path)
+	a, err := openFile(t.upper, c.Path)
 	if err != nil {
 		return false, err
 	}
 	defer a.Close()
-	meta, err := attribute(int(a.Fd()), xattrMetacopy)
-	if err != nil {
-		return false, err
-	}
-	// The attribute may be there and empty.
-	if _, err := unix.Fgetxattr(int(a.Fd()), xattrMetacopy, nil); meta != "" || err == nil {
+	// It has a meaning also where it is empty.
+	if _, err := unix.Fgetxattr(int(a.Fd()), xattrMetacopy, nil); err == nil {
 		return false, errRedirect
 	}
 	if c.Old.Size != c.New.Size {
 		return true, nil
 	}
-	b, _, err := openFile(below.layer, c.Path)
+	b, err := openFile(below.layer, c.Path)
 	if err != nil {
 		return false, err
 	}
 	defer b.Close()
-	return readersDiffer(a, b)
+	return contentsDiffer(a, b, c.New.Size)
 }
 
-// readersDiffer compares two streams.
-func readersDiffer(a, b io.Reader) (bool, error) {
+// contentsDiffer compares two files of one size. What is a hole in both is not
+// read: a job can make holes of any size.
+func contentsDiffer(a, b *os.File, size int64) (bool, error) {
 	x, y := make([]byte, 64<<10), make([]byte, 64<<10)
-	for {
-		n, errA := io.ReadFull(a, x)
-		m, errB := io.ReadFull(b, y)
-		if !bytes.Equal(x[:n], y[:m]) {
-			return true, nil
+	for at := int64(0); at < size; {
+		inA, err := nextData(a, at, size)
+		if err != nil {
+			return false, err
 		}
-		for _, err := range []error{errA, errB} {
-			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				return false, err
-			}
+		inB, err := nextData(b, at, size)
+		if err != nil {
+			return false, err
 		}
-		if errA != nil {
+		if at = min(inA, inB); at >= size {
 			return false, nil
 		}
+		n, err := readAt(a, x, at)
+		if err != nil {
+			return false, err
+		}
+		m, err := readAt(b, y, at)
+		if err != nil || n == 0 || !bytes.Equal(x[:n], y[:m]) {
+			return err == nil, err // one that was cut short meanwhile differs
+		}
+		at += int64(n)
 	}
+	return false, nil
+}
+
+// nextData finds the first byte from at on that is not in a hole; size where
+// there is none.
+func nextData(f *os.File, at, size int64) (int64, error) {
+	data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size, nil // nothing but a hole
+	case errors.Is(err, unix.EINVAL):
+		return at, nil // no holes on this file system
+	}
+	return min(data, size), err
+}
+
+// readAt fills a buffer as far as there is something.
+func readAt(f *os.File, buf []byte, at int64) (int, error) {
+	n, err := f.ReadAt(buf, at)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
 }

@@ -41,7 +41,7 @@ func TestScan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := newOverlay(t, lowerScript)
 			o.run(tt.script)
-			if got, _ := o.scan(); got != tt.want {
+			if got := o.scan(); got != tt.want {
 				t.Errorf("got\n%swant\n%s", got, tt.want)
 			}
 		})
@@ -61,7 +61,7 @@ func TestScanLayers(t *testing.T) {
 	if out := o.run("rm -r d o; mkdir d; echo new >d/both; echo 1 >d/one; echo >gone"); out != "" {
 		t.Fatal(out)
 	}
-	if got, _ := o.scan(); got != "D d/two\nA gone\nD o\n D o/new\n" {
+	if got := o.scan(); got != "D d/two\nA gone\nD o\n D o/new\n" {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -86,7 +86,7 @@ func TestScanAttributeWhiteout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := o.scan(); got != "D d/a\n" {
+	if got := o.scan(); got != "D d/a\n" {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -126,7 +126,7 @@ func TestDeepTree(t *testing.T) {
 	if err := o.tree().Clear(); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := o.scan(); got != "" {
+	if got := o.scan(); got != "" {
 		t.Errorf("after it was discarded:\n%s", got)
 	}
 }

@@ -86,16 +86,10 @@ func (e *Encoder) Content(f *os.File) error {
 	}
 	size, fd := st.Size(), int(f.Fd())
 	for at := int64(0); at < size; {
-		data, err := unix.Seek(fd, at, unix.SEEK_DATA)
-		switch {
-		case errors.Is(err, unix.ENXIO):
-			data = size // nothing but a hole
-		case errors.Is(err, unix.EINVAL):
-			data = at // no holes on this file system
-		case err != nil:
+		data, err := nextData(f, at, size)
+		if err != nil {
 			return err
 		}
-		data = min(data, size)
 		if data > at {
 			if err := e.frame(frameHole, binary.BigEndian.AppendUint64(nil, uint64(data-at))); err != nil {
 				return err

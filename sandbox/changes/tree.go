@@ -113,7 +113,7 @@ func whiteout(layer int, p string, st *unix.Stat_t) (bool, error) {
 	if err != nil || mark != "x" {
 		return false, err
 	}
-	f, _, err := openFile(layer, p)
+	f, err := openFile(layer, p)
 	if err != nil {
 		return false, err
 	}
