@@ -30,6 +30,9 @@ func runReview(cmd *cobra.Command, args []string) error {
 	defer release()
 	r := &reviewer{changer: x, cmd: cmd, ask: newAsker(cmd.InOrStdin(), cmd.ErrOrStderr())}
 	kept, err := r.review(cmd.Context())
+	if cmd.Context().Err() != nil {
+		kept, err = true, nil // the user will not be asked now
+	}
 	if err != nil {
 		return err
 	}

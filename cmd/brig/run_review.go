@@ -44,7 +44,11 @@ func (f *runFlags) reviewChanges(verdict error) error {
 		err = review(path, f.kept.ID)
 	}
 	if err != nil {
-		return errors.Join(verdict, fmt.Errorf("%w\n  fix: what the command changed is kept as container %s: brig diff, brig apply, brig rm", err, f.kept.Name))
+		err = fmt.Errorf("%w\n  fix: what the command changed is kept as container %s: brig diff, brig apply, brig rm", err, f.kept.Name)
+		if said := (*exitError)(nil); errors.As(verdict, &said) && said.err != nil {
+			err = errors.Join(said.err, err)
+		}
+		return &exitError{code: exitFailure, err: err}
 	}
 	return verdict
 }
