@@ -151,7 +151,7 @@ func (r *resolver) bindMount(m *policy.Mount, f probe.File, flags plan.Flags) er
 
 // owns refuses accesses that need the caller's own id inside the sandbox.
 func (r *resolver) owns(access string, m *policy.Mount, f probe.File) error {
-	if r.host.UID == 0 && !(r.spec.Stored && mapped(r.plan.IDs.UID, f.UID)) {
+	if r.host.UID == 0 && (!r.spec.Stored || !mapped(r.plan.IDs.UID, f.UID)) {
 		return newError(CodeSource, fmt.Sprintf("%s cannot be given %s: called by root, brig maps unprivileged ids only, and none of them owns it", SafeText(m.Source), access),
 			"run brig as the user whose directory it is, or use access copy or ro")
 	}

@@ -41,7 +41,8 @@ type AllocateOptions struct {
 	FS fs.FS
 	// Dir holds the locks; empty means RangesDir.
 	Dir string
-	// Stored is the file of StoredRange; empty means StoredFile.
+	// Stored is the file of StoredRange; empty means StoredFile, or "range" beside
+	// Dir where that is given.
 	Stored string
 }
 
@@ -89,6 +90,7 @@ func AllocateRange(o AllocateOptions) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	record := o.stored()
 	if o.Dir == "" {
 		o.Dir = RangesDir
 	}
@@ -115,7 +117,7 @@ func AllocateRange(o AllocateOptions) (*Lease, error) {
 			}
 		case fd >= 0:
 			// Read with the lock held: whoever records a range holds it until then.
-			stored, err := readStored(o.stored())
+			stored, err := readStored(record)
 			if err == nil && stored != r {
 				return &Lease{Range: r, fd: fd}, nil
 			}

@@ -18,10 +18,13 @@ import (
 const StoredFile = "/var/lib/brig/range"
 
 func (o *AllocateOptions) stored() string {
-	if o.Stored == "" {
-		return StoredFile
+	switch {
+	case o.Stored != "":
+		return o.Stored
+	case o.Dir != "":
+		return filepath.Join(filepath.Dir(o.Dir), "range")
 	}
-	return o.Stored
+	return StoredFile
 }
 
 // StoredRange is the one range to which all belongs that sandboxes of root's leave
