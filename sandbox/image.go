@@ -65,7 +65,7 @@ const dockerPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 	p := *s.Policy
 	s.Policy = &p
-	s.Layers, s.LayerMap = img.Layers, img.LayerMap
+	s.Layers, s.LayerMap, s.Stored = img.Layers, img.LayerMap, true
 	if err := img.command(s, &o); err != nil {
 		return err
 	}

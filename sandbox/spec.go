@@ -65,6 +65,10 @@ type Spec struct {
 	Child *launch.Child
 	// Resolved, where it is not nil, is told what will be done, before it is.
 	Resolved func(*Resolution)
+	// Stored says that files of the sandbox's ids outlive it, or did so before it:
+	// called by root, the ids are then those of userns.StoredRange, instead of
+	// some that nobody has. UseImage sets it, and Keep has the same effect.
+	Stored bool
 	// Missing are directories that an image wants to be there and has not, Notes
 	// what the plan says of it. UseImage sets both.
 	Missing, Notes []string

@@ -109,7 +109,7 @@ func commitOptions(cmd *cobra.Command, u *unpacker) *archive.Options {
 func containerPacking(c *engine.Container, root engine.Overlay) *packing {
 	p := &packing{
 		layers: append(root.Lower, root.Upper), kind: policy.UserMap(c.IDs.Map), ids: &c.IDs,
-		opts: layer.PackOptions{Upper: true, Own: c.Own, Squash: c.IDs.Map == string(policy.MapSingle)},
+		opts: layer.PackOptions{Upper: true, Own: c.Own, Given: engine.Strings(c.Given), Squash: c.IDs.Map == string(policy.MapSingle)},
 	}
 	if c.IDs.Map != string(policy.MapIsolated) {
 		p.uid, p.gid = insideOf(c.IDs.UID, c.IDs.CloneUID), insideOf(c.IDs.GID, c.IDs.CloneGID)

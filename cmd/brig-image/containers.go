@@ -15,8 +15,16 @@ import (
 )
 
 var psColumns = []column{
-	{"ID", "CONTAINER ID"}, {"Image", "IMAGE"}, {"Command", "COMMAND"}, {"CreatedAt", "CREATED AT"}, {"CreatedSince", "CREATED"},
-	{"Status", "STATUS"}, {"State", "STATE"}, {"ExitCode", "EXIT CODE"}, {"Names", "NAMES"}, {"Size", "SIZE"},
+	{"ID", "CONTAINER ID"},
+	{"Image", "IMAGE"},
+	{"Command", "COMMAND"},
+	{"CreatedAt", "CREATED AT"},
+	{"CreatedSince", "CREATED"},
+	{"Status", "STATUS"},
+	{"State", "STATE"},
+	{"ExitCode", "EXIT CODE"},
+	{"Names", "NAMES"},
+	{"Size", "SIZE"},
 }
 
 func runPs(cmd *cobra.Command, _ []string) error {

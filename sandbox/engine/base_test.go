@@ -88,11 +88,9 @@ func BenchmarkWriteBase(b *testing.B) {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			b.Fatal(err)
 		}
-		f, err := os.Create(filepath.Join(sub, "file"+string(rune('a'+i/676))))
-		if err != nil {
+		if err := os.WriteFile(filepath.Join(sub, "file"+string(rune('a'+i/676))), nil, 0o600); err != nil {
 			b.Fatal(err)
 		}
-		f.Close()
 	}
 	file := filepath.Join(b.TempDir(), "base1")
 	for b.Loop() {

@@ -35,9 +35,13 @@ type Record struct {
 	// Container.Overlays for their paths.
 	Layers []Layer `json:"overlays"`
 	// Own are paths inside that brig makes anew for each run: files, links and
-	// directories of its own layer, and mount points.
+	// directories of its own layer.
 	Own []string `json:"own,omitempty"`
-	Run *Run     `json:"run,omitempty"` // the last one
+	// Given are the targets of what was given to the container: mounts, and
+	// copies. What a root's upper has at and below them, and below /dev, /proc
+	// and /sys, is not what the job made of its root.
+	Given []Bytes `json:"given,omitempty"`
+	Run   *Run    `json:"run,omitempty"` // the last one
 }
 
 // ImageRef names the image that a container was made of.

@@ -72,7 +72,8 @@ func (c *Container) Keep(spec *sandbox.Spec) {
 func (c *Container) begin(res *sandbox.Resolution) error {
 	layers := c.layersOf(res)
 	if c.fresh {
-		c.IDs, c.Layers, c.Own = res.Plan.IDs, layers, ownPaths(res.Plan)
+		c.IDs, c.Layers = res.Plan.IDs, layers
+		c.Own, c.Given = ownPaths(res.Plan)
 	} else if !sameLayers(layers, c.Layers) {
 		return fmt.Errorf("container %s: its layers are not those that this brig would run it on\n  fix: use the brig that made it, or make it anew", c.Name)
 	}
@@ -135,20 +136,21 @@ func sameLayers(a, b []Layer) bool {
 	return true
 }
 
-// ownPaths are what brig makes in the root by itself.
-func ownPaths(p *plan.Plan) []string {
+// ownPaths are what brig makes in the root by itself, and what was given.
+func ownPaths(p *plan.Plan) (own []string, given []Bytes) {
 	if root := p.Find(plan.Root); root == nil || !root.Flags.Has(plan.InSource) {
-		return nil
+		return nil, nil
 	}
-	var list []string
 	for i := range p.Ops {
 		switch op := &p.Ops[i]; op.Kind {
 		case plan.Mkdir, plan.Symlink, plan.File:
-			list = append(list, op.Target)
+			own = append(own, op.Target)
+		case plan.Bind, plan.Overlay, plan.Tmpfs, plan.Copy:
+			given = append(given, Bytes(op.Target))
 		default:
 		}
 	}
-	return list
+	return own, given
 }
 
 // Finish records how a run ended.

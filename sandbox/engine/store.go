@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // Store is a directory of containers. Any number of processes may use one.
@@ -217,11 +219,11 @@ func (s *Store) Create(name string) (*Container, error) {
 			return nil, err
 		}
 	}
-	mode := os.FileMode(0o700)
-	if os.Getuid() == 0 {
-		mode = 0o711 // the sandbox's ids must be able to pass
+	err := os.MkdirAll(s.dir, 0o700)
+	if err == nil {
+		err = userns.ShareStored(s.dir)
 	}
-	if err := os.MkdirAll(s.dir, mode); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("making a place for containers: %w", err)
 	}
 	var raw [32]byte
@@ -239,10 +241,14 @@ func (s *Store) Create(name string) (*Container, error) {
 	if err := s.checkFree(name); err != nil {
 		return nil, err
 	}
-	if err = os.Mkdir(c.dir, mode); err == nil {
-		if err = os.Mkdir(c.Data(), 0o700); err == nil {
-			err = c.lockFile(os.O_CREATE, unix.LOCK_EX)
-		}
+	if err = os.Mkdir(c.dir, 0o700); err == nil {
+		err = userns.ShareStored(c.dir)
+	}
+	if err == nil {
+		err = os.Mkdir(c.Data(), 0o700)
+	}
+	if err == nil {
+		err = c.lockFile(os.O_CREATE, unix.LOCK_EX)
 	}
 	if err != nil {
 		_ = os.RemoveAll(c.dir)

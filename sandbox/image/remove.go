@@ -53,7 +53,9 @@ func (s *Store) Remove(ctx context.Context, u Unpacker, ref string, force bool) 
 			if by := users[e.Manifest.Digest]; len(by) > 0 && !force {
 				return fmt.Errorf("%s is needed by container %s\n  fix: remove that first (brig rm), or take the name alone with --force", clip(ref), strings.Join(by, ", "))
 			}
-			r.Deleted = append(r.Deleted, e.Manifest.Digest)
+			if len(users[e.Manifest.Digest]) == 0 {
+				r.Deleted = append(r.Deleted, e.Manifest.Digest)
+			}
 		}
 		r.Untagged = append(r.Untagged, taken...)
 		x.Manifests = slices.DeleteFunc(x.Manifests, func(d Descriptor) bool {

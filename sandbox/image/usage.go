@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Part is the space of one kind of thing. Active ones are those of images that
@@ -33,6 +34,11 @@ func (s *Store) Usage() (*Usage, error) {
 	users, err := s.users()
 	if err != nil {
 		return nil, err
+	}
+	for d := range users { // also of an image whose last name was taken
+		if !slices.ContainsFunc(entries, func(e Entry) bool { return e.Manifest.Digest == d }) {
+			entries = append(entries, Entry{Manifest: Descriptor{Digest: d}})
+		}
 	}
 	held := map[Digest]bool{}
 	for _, e := range entries {

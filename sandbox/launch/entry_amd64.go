@@ -1,6 +1,16 @@
 package launch
 
-import "golang.org/x/sys/unix"
+import (
+	_ "embed" // for entryAhead
+
+	"golang.org/x/sys/unix"
+)
+
+// entryAhead is aheadImage(true) of this architecture. A test writes it with
+// -update, and compares.
+//
+//go:embed init/ahead_amd64
+var entryAhead string
 
 // What entry, the assembly in entry_amd64.s, reads and leaves behind. The Go
 // runtime does not exist when it runs, and keeps these as they are.
@@ -31,7 +41,7 @@ func Early() *Child {
 		return nil
 	}
 	c := &Child{
-		namespaces: DefaultNamespaces(), uid: uint32(unix.Getuid()), gid: uint32(unix.Getgid()), early: true,
+		namespaces: DefaultNamespaces(), uid: uint32(unix.Getuid()), gid: uint32(unix.Getgid()), early: true, ahead: true, leaf: -1,
 		made: make(chan struct{}), release: make(chan struct{}),
 		launcher: int(entryLauncher), channel: int(entryPair[0]), program: int(entryProgram), pidfd: -1,
 	}

@@ -89,7 +89,7 @@ scanned:
 	TESTQ AX, AX
 	JNE  dropImage
 
-	// The memory file for the program, empty as yet.
+	// The memory file for the program, with what is done ahead of a plan.
 	LEAQ ·entryProgramName(SB), DI
 	MOVL $0x9, SI // MFD_CLOEXEC|MFD_NOEXEC_SEAL
 	MOVL $SYS_memfd_create, AX
@@ -97,6 +97,13 @@ scanned:
 	TESTQ AX, AX
 	JLT  dropImage
 	MOVQ AX, R15
+	MOVQ R15, DI
+	MOVQ ·entryAhead(SB), SI
+	MOVQ ·entryAhead+8(SB), DX
+	MOVL $SYS_write, AX
+	SYSCALL
+	CMPQ AX, ·entryAhead+8(SB)
+	JNE  dropProgram
 
 	MOVL $1, DI       // AF_UNIX
 	MOVL $0x80005, SI // SOCK_SEQPACKET|SOCK_CLOEXEC

@@ -91,8 +91,11 @@ func TestConstantsMatchInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]uint64{"BASE": baseAddress, "MAGIC": magic, "CHANNEL": channelFD, "PROGRAM": programFD} {
-		m := regexp.MustCompile(`(?m)^#define ` + name + ` (\w+?)(?:UL)?$`).FindSubmatch(src)
+	for name, want := range map[string]uint64{
+		"BASE": baseAddress, "MAGIC": magic, "AHEAD": aheadAddress, "ROOM": aheadRoom + maxProgram,
+		"ANY": anyErrno, "CHANNEL": channelFD, "PROGRAM": programFD,
+	} {
+		m := regexp.MustCompile(`(?m)^#define ` + name + ` (\w+?)(?:UL)?(?: /\*.*)?$`).FindSubmatch(src)
 		var got uint64
 		if m == nil {
 			t.Errorf("init.c has no %s", name)
@@ -105,8 +108,8 @@ func TestConstantsMatchInit(t *testing.T) {
 			t.Errorf("init.c does not assert that %s has %d bytes", name, want)
 		}
 	}
-	if !strings.Contains(string(src), "enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE };") ||
-		kindCall != 1 || kindCompare != 2 || kindWait != 3 || kindFork != 4 || kindExec != 5 || kindServe != 6 {
+	if !strings.Contains(string(src), "enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE, SKIP, JUMP };") ||
+		kindCall != 1 || kindCompare != 2 || kindWait != 3 || kindFork != 4 || kindExec != 5 || kindServe != 6 || kindSkip != 7 || kindJump != 8 {
 		t.Error("the kinds of op differ")
 	}
 }

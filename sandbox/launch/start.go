@@ -81,12 +81,14 @@ func Start(cfg *Config) (*Sandbox, error) {
 	if cfg.Group != nil {
 		leaf = cfg.Group.InitLeaf()
 	}
-	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan)) {
+	// What is sent must come below what is kept of what is done ahead.
+	ahead := firstFreeFD+3+len(cfg.Packs)+4 <= aheadFD
+	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan, ahead)) {
 		c.Discard()
 		c = nil
 	}
 	if c == nil {
-		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
+		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, ahead && worthAhead(cfg.Plan.Namespaces))
 	}
 	if leaf >= 0 {
 		<-c.made
@@ -96,7 +98,7 @@ func Start(cfg *Config) (*Sandbox, error) {
 	s, merr := c.start(cfg.Plan, block, err)
 	if merr != nil && c.early && err == nil {
 		// What entry could not do, or the same failure with its reason.
-		c = Clone(cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
+		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, c.ahead)
 		s, merr = c.start(cfg.Plan, block, nil)
 	}
 	if merr != nil {
@@ -118,7 +120,7 @@ func (c *Child) start(p *plan.Plan, block []byte, err error) (*Sandbox, error) {
 	}
 	s := &Sandbox{Child: c, plan: p}
 	if err == nil {
-		if err = writeAll(c.program, block); err != nil {
+		if err = writeAll(c.program, block, aheadRoom); err != nil {
 			err = fmt.Errorf("writing a memory file: %w", err)
 		}
 	}
@@ -203,7 +205,7 @@ func (s *Sandbox) ReadBack(op int) []byte {
 		size = cpuMaskSize
 	}
 	b := make([]byte, size)
-	if n, err := unix.Pread(s.program, b, int64(at-baseAddress)); err != nil || n != size {
+	if n, err := unix.Pread(s.program, b, int64(at-aheadAddress)); err != nil || n != size {
 		return nil
 	}
 	return b

@@ -26,6 +26,9 @@ type PackOptions struct {
 	// Own are paths that the runtime made anew for each run, absolute. Of their
 	// directories the content counts, and the attributes are the layers' below.
 	Own []string
+	// Given are directories and files that were given to the sandbox, absolute:
+	// neither they nor what is below them are the job's.
+	Given []string
 	// Squash writes 0:0 for all owners.
 	Squash bool
 }
@@ -38,6 +41,7 @@ type packer struct {
 	tw     *tar.Writer
 	opts   PackOptions
 	own    map[string]bool
+	given  []string // with those that every sandbox has
 	links  map[inode]string
 	report Report
 	notes  noted
@@ -67,6 +71,10 @@ func Pack(w io.Writer, layers []string, opts PackOptions) (*Report, error) {
 	p := &packer{tw: tar.NewWriter(w), opts: opts, own: map[string]bool{}, links: map[inode]string{}, buf: make([]byte, 256<<10)}
 	for _, o := range opts.Own {
 		p.own[strings.TrimPrefix(path.Clean(o), "/")] = true
+	}
+	p.given = []string{"dev", "proc", "sys"}
+	for _, g := range opts.Given {
+		p.given = append(p.given, strings.TrimPrefix(path.Clean(g), "/"))
 	}
 	var roots []source
 	defer func() { closeAll(roots) }()
@@ -148,7 +156,7 @@ func (p *packer) hidden(full string, st *unix.Stat_t) bool {
 	if !p.opts.Upper {
 		return false
 	}
-	for _, dir := range []string{"dev", "proc", "sys"} {
+	for _, dir := range p.given {
 		if full == dir || strings.HasPrefix(full, dir+"/") {
 			return true
 		}
