@@ -91,6 +91,6 @@ root file system as well. The container stays, and finds the files as they were.
 func review(run Run) *cobra.Command {
 	return &cobra.Command{
 		Use: "review CONTAINER", Short: "Show what a container changed, and ask what becomes of it",
-		Hidden: true, Args: cobra.ExactArgs(1), RunE: run,
+		Example: "  brig review fix", Hidden: true, Args: cobra.ExactArgs(1), RunE: run,
 	}
 }
