@@ -171,7 +171,7 @@ func verify(t *testing.T, cfg *Config, block []byte) {
 			target := e.Uint64(o[16:])
 			if target <= (at-ops)/opSize+1 || target >= (end-ops)/opSize {
 				t.Errorf("fork to op %d", target)
-			} else if next := e.Uint32(block[ops+target*opSize-baseAddress+4:]); cfg.Plan.Ops[next].Kind != plan.Pivot {
+			} else if next := e.Uint32(block[ops+target*opSize-baseAddress+4:]); cfg.Plan.Ops[next].Kind != plan.Mask {
 				t.Errorf("init goes on with %s", cfg.Plan.Ops[next].Kind)
 			}
 		case kindServe:
