@@ -63,7 +63,7 @@ func runAlone(args []string) (err error, ok bool) {
 	if len(args) == 0 || args[0] != "run" {
 		return nil, false
 	}
-	cmd := newRunCommand()
+	cmd := runCommand(&runFlags{asked: askedBy(args[1:])})
 	if cmd.Flags().Parse(args[1:]) != nil {
 		return nil, false
 	}

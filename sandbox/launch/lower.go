@@ -45,7 +45,7 @@ type lowering struct {
 // lower turns the plan into a program's block, and tells where in it the values
 // read back lie, by op. The plan has passed plan.Check. into says that clone3
 // puts a process into a control group here.
-func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err error) {
+func lower(cfg *Config, into bool) (b block, readBack map[int]uint64, err error) {
 	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
@@ -56,11 +56,11 @@ func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err e
 			l.stop()
 		}
 		if err := l.lowerOp(&l.plan.Ops[i]); err != nil {
-			return nil, nil, err
+			return block{}, nil, err
 		}
 	}
-	block, err = l.block()
-	return block, l.readBack, err
+	b, err = l.block()
+	return b, l.readBack, err
 }
 
 func (l *lowering) lowerOp(op *plan.Op) error {

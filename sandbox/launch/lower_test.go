@@ -100,7 +100,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 			if block, _, err := lower(cfg, into); err != nil {
 				t.Error(err)
 			} else {
-				verify(t, cfg, block)
+				verify(t, cfg, slices.Concat(block.data, block.ops))
 			}
 		}
 	}
@@ -119,7 +119,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 		if block, _, err := lower(cfg, false); err != nil {
 			t.Errorf("%s: %v", &root, err)
 		} else {
-			verify(t, cfg, block)
+			verify(t, cfg, slices.Concat(block.data, block.ops))
 		}
 	}
 }
