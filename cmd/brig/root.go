@@ -65,7 +65,7 @@ func runAlone(args []string) (err error, ok bool) {
 	}
 	cmd := runCommand(&runFlags{asked: askedBy(args[1:])})
 	if cmd.Flags().Parse(args[1:]) != nil {
-		return nil, false
+		return nil, false //nolint:nilerr // the tree will say it
 	}
 	return cmd.RunE(cmd, cmd.Flags().Args()), true
 }
