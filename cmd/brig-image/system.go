@@ -47,11 +47,14 @@ func containerUsage(cmd *cobra.Command, store *engine.Store) (*image.Part, error
 		return nil, err
 	}
 	p := &image.Part{Count: len(list)}
+	if len(list) == 0 {
+		return p, nil
+	}
+	u, err := newUnpacker()
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range list {
-		u, err := newUnpacker()
-		if err != nil {
-			return nil, err
-		}
 		n, err := u.containerSize(cmd.Context(), c)
 		if err != nil {
 			return nil, err

@@ -22,6 +22,7 @@ import (
 
 // runFlags are the flags of `brig run`.
 type runFlags struct {
+	asked       *asked // the flags that are wanted; nil for all
 	flags       *pflag.FlagSet
 	policyName  string
 	overrides   []policy.Override
@@ -83,8 +84,8 @@ func (o override) Set(value string) error {
 
 // register adds the flags, in the order of the help text.
 func (f *runFlags) register(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	f.flags = fl
+	fl := someFlags{cmd.Flags(), f.asked}
+	f.flags = fl.FlagSet
 	fl.SetInterspersed(false)
 	fl.SortFlags = false
 	key := func(name, short, key, kind, usage string) {
@@ -116,7 +117,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	key("userns", "", "user.map", "map", "id mapping: isolated, keep-id, single or auto")
 	fl.StringVar(&f.hostname, "hostname", sandbox.DefaultHostname, "host name inside")
 	key("read-only", "", "filesystem.read_only", "bool", "make the root file system read-only")
-	fl.Lookup("read-only").NoOptDefVal = "true"
+	fl.noValue("read-only", "true")
 	key("memory", "m", "limits.memory", "size", "memory, scratch included; no unit is bytes")
 	with("memory-swap", "", "size", "memory and swap together; -1 is unlimited", policy.SetMemorySwap)
 	key("memory-reservation", "", "limits.memory_low", "size", "memory that is protected from reclaim")
@@ -154,7 +155,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fl.BoolVar(&f.review, "review", false, "when the command has ended, show what it changed and ask what becomes of it")
 	fl.StringVar(&f.name, "name", "", "the container's name, with --keep (default: one is made up)")
 	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
-	fl.Lookup("plan").NoOptDefVal = "text"
+	fl.noValue("plan", "text")
 	f.registerReports(fl)
 	fl.IntVar(&f.stopAt, "debug-stop-at", 0, "stop before an op of the plan, to test what is left behind")
 	_ = fl.MarkHidden("debug-stop-at")
@@ -162,7 +163,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 }
 
 // registerStreams adds the flags for the job's streams.
-func (f *runFlags) registerStreams(fl *pflag.FlagSet) {
+func (f *runFlags) registerStreams(fl someFlags) {
 	fl.StringVar(&f.stdin, "stdin", "", "read standard input from a file")
 	fl.StringVar(&f.stdout, "stdout", "", "write standard output to a file")
 	fl.StringVar(&f.stderr, "stderr", "", "write standard error to a file")
@@ -170,7 +171,7 @@ func (f *runFlags) registerStreams(fl *pflag.FlagSet) {
 }
 
 // registerReports adds the flags for what brig says of a run.
-func (f *runFlags) registerReports(fl *pflag.FlagSet) {
+func (f *runFlags) registerReports(fl someFlags) {
 	fl.StringVar(&f.result, "result", "", "write the result as JSON to a file, fd:N or - (needs --stdout)")
 	fl.StringVar(&f.meta, "meta", "", "write the result as isolate's meta file to a file or fd:N")
 	fl.BoolVar(&f.stats, "stats", false, "print a line a second on stderr about what the job uses")

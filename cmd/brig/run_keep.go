@@ -75,14 +75,14 @@ func (f *runFlags) announce(spec *sandbox.Spec, w io.Writer) {
 	}
 }
 
-// keepEnd records how the run of a container ended. Where brig could not even
-// begin a container's first run there is nothing to keep.
+// keepEnd records how the run of a container ended. Where brig failed before a
+// container's first run has changed anything there is nothing to keep.
 func (f *runFlags) keepEnd(result *sandbox.Result, failure error) error {
 	c := f.kept
 	if c == nil {
 		return nil
 	}
-	if failure != nil && c.Fresh() {
+	if failure != nil && c.Fresh() && c.Untouched() {
 		return c.Remove(context.Background())
 	}
 	defer c.Unlock()

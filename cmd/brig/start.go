@@ -32,8 +32,8 @@ scratch counts what earlier runs left.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { f.noOutput = !attach; return start(cmd, f, args[0]) },
 	}
-	fl := cmd.Flags()
-	f.flags = fl
+	fl := someFlags{cmd.Flags(), nil}
+	f.flags = fl.FlagSet
 	fl.SortFlags = false
 	fl.BoolVarP(&attach, "attach", "a", true, "show what the command prints; with --attach=false its name when it has ended")
 	f.registerStreams(fl)

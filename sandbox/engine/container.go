@@ -191,6 +191,17 @@ func (c *Container) lockFile(flags, how int) error {
 // Fresh tells whether this process has made the container.
 func (c *Container) Fresh() bool { return c.fresh }
 
+// Untouched tells whether no run has changed anything yet.
+func (c *Container) Untouched() bool {
+	for _, o := range c.Overlays() {
+		entries, err := os.ReadDir(o.Upper)
+		if len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
 // Unlock gives back the lock of a container that Create made.
 func (c *Container) Unlock() { c.unlock() }
 

@@ -205,6 +205,22 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestCheckUpper: a file system that cannot hold uppers is refused before
+// anything runs.
+func TestCheckUpper(t *testing.T) {
+	if err := checkUpper(t.TempDir()); err != nil {
+		t.Error(err)
+	}
+	for dir, want := range map[string]string{
+		"/proc/self": "/proc/self cannot hold the layers of containers: its file system (type 9fa0) takes no user.* attributes: ",
+		"/nowhere":   "/nowhere cannot hold the layers of containers: no such file or directory\n  fix: set XDG_DATA_HOME to a directory on ext4, xfs, btrfs or tmpfs",
+	} {
+		if err := checkUpper(dir); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
 func TestCheckName(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"a": true, "A-b_c.9": true, strings.Repeat("x", 64): true,

@@ -36,6 +36,13 @@ TEXT ·entry(SB), NOSPLIT|NOFRAME, $0
 	CMPL (SI), $0x006e7572 // "run" with its end
 	JNE  start
 
+	// Nothing of a run prints local times, but package initialisers look for
+	// the local zone in the file system.
+	MOVQ ·entryUTC(SB), AX
+	MOVQ (AX), AX
+	MOVQ ·entryLocal(SB), CX
+	MOVQ AX, (CX)
+
 	// Flags that ask for other namespaces, or for none: "--pl", "--ne".
 	MOVQ $2, CX
 scan:

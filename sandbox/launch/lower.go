@@ -27,6 +27,7 @@ type lowering struct {
 	root     cell         // the new root
 	proc     cell         // the sandbox's procfs
 	shm      cell         // its /proc/sysvipc/shm
+	null     cell         // its null device
 	master   cell         // its pseudo-terminal
 	slave    cell
 	uppers   cell // where overlays have their uppers, and the same as a path
@@ -44,7 +45,7 @@ type lowering struct {
 // lower turns the plan into a program's block, and tells where in it the values
 // read back lie, by op. The plan has passed plan.Check. into says that clone3
 // puts a process into a control group here.
-func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err error) {
+func lower(cfg *Config, into bool) (b block, readBack map[int]uint64, err error) {
 	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
@@ -55,11 +56,11 @@ func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err e
 			l.stop()
 		}
 		if err := l.lowerOp(&l.plan.Ops[i]); err != nil {
-			return nil, nil, err
+			return block{}, nil, err
 		}
 	}
-	block, err = l.block()
-	return block, l.readBack, err
+	b, err = l.block()
+	return b, l.readBack, err
 }
 
 func (l *lowering) lowerOp(op *plan.Op) error {
@@ -112,7 +113,7 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.Devpts:
 		l.devpts(op)
 	case plan.Mask:
-		l.mask(op)
+		// Lowered behind the fork.
 	case plan.Protect:
 		l.protect(op)
 	case plan.Sysctl:
@@ -303,7 +304,6 @@ func (l *lowering) rel(path string) arg {
 // program, though last in the plan; init goes on behind them.
 func (l *lowering) fork() error {
 	forkIndex := l.program.plan
-	pivotIndex := slices.IndexFunc(l.plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Pivot })
 	l.jobPID = l.cell()
 	at := l.op(kindFork, 0, l.jobPID, nil, n(0), n(l.cloneArgs()))
 	// The job has no business with the channel: only init may speak for it.
@@ -324,10 +324,25 @@ func (l *lowering) fork() error {
 		}
 	}
 	l.setArg(at, 0, l.position())
-	l.program.plan = uint32(max(0, pivotIndex))
-	l.leaveOldRoot()
+	l.behindFork()
 	l.program.plan = forkIndex
 	return nil
+}
+
+// behindFork is what init does while the job's process gets itself ready, which
+// takes about as long. That process executes nothing before init has told it to,
+// in release, and needs neither the old root nor what is masked.
+func (l *lowering) behindFork() {
+	for i := range l.plan.Ops {
+		l.program.plan = uint32(i)
+		switch op := &l.plan.Ops[i]; op.Kind {
+		case plan.Mask:
+			l.mask(op)
+		case plan.Pivot:
+			l.leaveOldRoot()
+		default:
+		}
+	}
 }
 
 func (l *lowering) mkdir(op *plan.Op) {

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -246,13 +247,40 @@ func (l *lowering) inRoot(path string, flags uint64, nofollow bool, ok []unix.Er
 
 // attach mounts a detached mount on the op's target.
 func (l *lowering) attach(m cell, op *plan.Op) {
-	t := l.inRoot(op.Target, unix.O_PATH, op.Flags.Has(plan.NoFollow), nil)
 	ok := gone(op)
-	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
-	l.call(unix.SYS_CLOSE, t.val())
+	if l.ownTarget(op.Target) {
+		l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), l.root.val(), l.rel(op.Target), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	} else {
+		t := l.inRoot(op.Target, unix.O_PATH, op.Flags.Has(plan.NoFollow), nil)
+		l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+		l.call(unix.SYS_CLOSE, t.val())
+	}
 	if op.Kind != plan.Proc && op.Kind != plan.Tmpfs { // these are sent to the parent
 		l.callOK(ok, unix.SYS_CLOSE, m.val())
 	}
+}
+
+// ownTarget tells whether a path leads through nothing but directories that
+// init itself has made in a scratch that nobody else has seen: then its name can
+// be used as it is.
+func (l *lowering) ownTarget(path string) bool {
+	if l.root != l.scratch {
+		return false
+	}
+	made := false
+	for i := range l.program.plan {
+		op := &l.plan.Ops[i]
+		switch op.Kind {
+		case plan.Mkdir, plan.File:
+			made = made || op.Target == path
+		case plan.Symlink, plan.Bind, plan.Overlay, plan.Tmpfs, plan.Proc, plan.Devpts, plan.CgroupMount, plan.Mountpoint, plan.Copy:
+			if op.Target == path || strings.HasPrefix(path, op.Target) && path[len(op.Target)] == '/' {
+				return false
+			}
+		default:
+		}
+	}
+	return made
 }
 
 // mountpoint makes what is missing of a path, one component at a time, each
@@ -325,9 +353,10 @@ func (l *lowering) mask(op *plan.Op) {
 		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
 	} else {
 		// The sandbox's own null device: its source was checked to be one.
-		null := l.inRoot("/dev/null", unix.O_PATH, true, nil)
-		m = l.get(unix.SYS_OPEN_TREE, null.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
-		l.call(unix.SYS_CLOSE, null.val())
+		if l.null == 0 {
+			l.null = l.inRoot("/dev/null", unix.O_PATH, true, nil)
+		}
+		m = l.get(unix.SYS_OPEN_TREE, l.null.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
 	}
 	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 	l.call(unix.SYS_CLOSE, m.val())

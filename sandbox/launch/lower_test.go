@@ -100,7 +100,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 			if block, _, err := lower(cfg, into); err != nil {
 				t.Error(err)
 			} else {
-				verify(t, cfg, block)
+				verify(t, cfg, slices.Concat(block.data, block.ops))
 			}
 		}
 	}
@@ -119,7 +119,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 		if block, _, err := lower(cfg, false); err != nil {
 			t.Errorf("%s: %v", &root, err)
 		} else {
-			verify(t, cfg, block)
+			verify(t, cfg, slices.Concat(block.data, block.ops))
 		}
 	}
 }
@@ -171,7 +171,7 @@ func verify(t *testing.T, cfg *Config, block []byte) {
 			target := e.Uint64(o[16:])
 			if target <= (at-ops)/opSize+1 || target >= (end-ops)/opSize {
 				t.Errorf("fork to op %d", target)
-			} else if next := e.Uint32(block[ops+target*opSize-baseAddress+4:]); cfg.Plan.Ops[next].Kind != plan.Pivot {
+			} else if next := e.Uint32(block[ops+target*opSize-baseAddress+4:]); cfg.Plan.Ops[next].Kind != plan.Mask {
 				t.Errorf("init goes on with %s", cfg.Plan.Ops[next].Kind)
 			}
 		case kindServe:

@@ -81,7 +81,7 @@ type program struct {
 }
 
 func newProgram() *program {
-	return &program{base: baseAddress + headerSize, data: make([]byte, 0, 24<<10), ops: make([]byte, 0, 640*opSize), strs: make(map[string]uint64, 64)}
+	return &program{base: baseAddress, data: make([]byte, headerSize, 24<<10), ops: make([]byte, 0, 640*opSize), strs: make(map[string]uint64, 64)}
 }
 
 // alloc reserves size bytes of zeroes, aligned to 8, and returns their address.
@@ -220,16 +220,25 @@ func (p *program) setArg(at, i int, v uint64) {
 	binary.NativeEndian.PutUint64(p.ops[at+16+8*i:], v)
 }
 
+// block is a finished program: the header with the data, and behind them the
+// ops. They are not put together, which would copy them once more.
+type block struct{ data, ops []byte }
+
 // block returns the finished program.
-func (p *program) block() ([]byte, error) {
+func (p *program) block() (block, error) {
 	p.alloc(0)
-	size := headerSize + len(p.data) + len(p.ops)
-	if size > maxProgram {
-		return nil, fmt.Errorf("the program would take %d bytes, the most is %d: shorten the arguments or the environment", size, maxProgram)
+	if size := len(p.data) + len(p.ops); size > maxProgram {
+		return block{}, fmt.Errorf("the program would take %d bytes, the most is %d: shorten the arguments or the environment", size, maxProgram)
 	}
-	b := make([]byte, headerSize, size)
-	binary.NativeEndian.PutUint64(b[0:], magic)
-	binary.NativeEndian.PutUint64(b[8:], baseAddress+headerSize+uint64(len(p.data)))
-	b = append(b, p.data...)
-	return append(b, p.ops...), nil
+	binary.NativeEndian.PutUint64(p.data, magic)
+	binary.NativeEndian.PutUint64(p.data[8:], p.base+uint64(len(p.data)))
+	return block{p.data, p.ops}, nil
+}
+
+// write writes the program into the memory file that init has mapped.
+func (b block) write(f int) error {
+	if err := writeAll(f, b.data, aheadRoom); err != nil {
+		return err
+	}
+	return writeAll(f, b.ops, aheadRoom+int64(len(b.data)))
 }

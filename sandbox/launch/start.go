@@ -94,12 +94,12 @@ func Start(cfg *Config) (*Sandbox, error) {
 		<-c.made
 	}
 	// The clone takes longer than the lowering, which is done beside it.
-	block, readBack, err := lower(cfg, c.inLeaf)
-	s, merr := c.start(cfg.Plan, block, err)
+	program, readBack, err := lower(cfg, c.inLeaf)
+	s, merr := c.start(cfg.Plan, program, err)
 	if merr != nil && c.early && err == nil {
 		// What entry could not do, or the same failure with its reason.
 		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, c.ahead)
-		s, merr = c.start(cfg.Plan, block, nil)
+		s, merr = c.start(cfg.Plan, program, nil)
 	}
 	if merr != nil {
 		return nil, merr
@@ -114,13 +114,13 @@ func Start(cfg *Config) (*Sandbox, error) {
 
 // start waits for the child and gives it its program. An error of making the
 // program ends it.
-func (c *Child) start(p *plan.Plan, block []byte, err error) (*Sandbox, error) {
+func (c *Child) start(p *plan.Plan, b block, err error) (*Sandbox, error) {
 	if cerr := c.wait(); cerr != nil {
 		return nil, errors.Join(cerr, err)
 	}
 	s := &Sandbox{Child: c, plan: p}
 	if err == nil {
-		if err = writeAll(c.program, block, aheadRoom); err != nil {
+		if err = b.write(c.program); err != nil {
 			err = fmt.Errorf("writing a memory file: %w", err)
 		}
 	}
