@@ -110,7 +110,7 @@ func TestReview(t *testing.T) {
 		}
 		return dir
 	}
-	read := func(t *testing.T, dir string) string {
+	read := func(dir string) string {
 		var b strings.Builder
 		for _, name := range []string{"file", "gone", "new"} {
 			if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
@@ -185,7 +185,7 @@ func TestReview(t *testing.T) {
 			if code, rest := s.end(); code != 3 {
 				t.Errorf("exit code %d, want the job's: %q", code, rest)
 			}
-			if got := read(t, dir); got != tt.want {
+			if got := read(dir); got != tt.want {
 				t.Errorf("the host has %q, want %q", got, tt.want)
 			}
 			if left := containers(t); left != "" {
@@ -207,8 +207,8 @@ func TestReview(t *testing.T) {
 		apply := newSession(t, dir, home, "apply", "-i", id)
 		apply.expect("apply it [y,n,p,a,d,q,?]? ")
 		apply.answer("a")
-		if code, rest := apply.end(); code != 0 || read(t, dir) != "file=b new=new\x1b[2J " {
-			t.Errorf("exit code %d, %q; the host has %q", code, rest, read(t, dir))
+		if code, rest := apply.end(); code != 0 || read(dir) != "file=b new=new\x1b[2J " {
+			t.Errorf("exit code %d, %q; the host has %q", code, rest, read(dir))
 		}
 		cmd := exec.Command(filepath.Join(brigDir, "brig"), "rm", id)
 		cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + home}
