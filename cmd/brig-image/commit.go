@@ -185,7 +185,7 @@ func exported(s *image.Store, containers *engine.Store, ref string) (*packing, f
 	}
 	found, ierr := image.Open(s, ref)
 	if errors.Is(ierr, image.ErrNotFound) {
-		return nil, nil, fmt.Errorf("%w, and no such image", err)
+		return nil, nil, fmt.Errorf("no such container, and %w", ierr)
 	}
 	if ierr != nil {
 		return nil, nil, ierr

@@ -214,16 +214,16 @@ func runInspect(cmd *cobra.Command, args []string) error {
 		if kind != "container" {
 			e, err = s.Find(ref)
 		}
-		if kind != "image" && errors.Is(err, image.ErrNotFound) {
+		if err != nil && kind != "image" { // also what is no name of an image
 			c, cerr := containers.Find(ref)
-			if cerr == nil {
+			switch {
+			case cerr == nil:
 				list = append(list, inspectContainer(c))
 				continue
-			}
-			if kind == "container" || !errors.Is(cerr, engine.ErrNotFound) {
+			case kind == "container" || !errors.Is(cerr, engine.ErrNotFound):
 				return cerr
 			}
-			err = fmt.Errorf("no such image or container: %s\n  fix: see brig images and brig ps -a", ref)
+			err = fmt.Errorf("no such container, and %w", err)
 		}
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-// Brig-image does the work of brig's commands for images. brig checks the
+// Brig-image does the work of brig's commands for images and containers. brig checks the
 // command line and becomes this program, so that what reading archives links
 // costs no run anything.
 //

@@ -37,6 +37,13 @@ says which command, user, variables and directory; arguments take the place of
 its command, and -e, -w and -u go before what it says. Such runs are under the
 policy "image" unless another one is named.
 
+With --keep what the command changes in an image's root, and in directories given
+copy-on-write, stays as a container when it has ended, also when brig is killed:
+see brig start, brig ps, brig commit and brig rm. All else is gone as ever.
+
+Asked to end (SIGTERM, SIGINT), brig ends the command and everything with it at
+once, unless the image or --stop-signal names a signal that asks it first.
+
 Standard input is passed on unless it is a terminal; -i passes that on as well,
 and -t gives the command a terminal of its own.`
 
@@ -46,6 +53,7 @@ const runExample = `  brig run -- echo hello
   brig run -it -- bash
   brig run -v "$HOME/data:/data:ro" --network host -- python3 fetch.py
   brig run --image debian:12 -- cat /etc/debian_version
+  brig run --keep --name fix -- sed -i s/old/new/ config
   brig run --review -- sed -i s/colour/color/ README
   brig run --plan -- make test`
 

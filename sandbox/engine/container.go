@@ -25,6 +25,7 @@ type Container struct {
 	held  *os.File // the lock, while this process holds it
 
 	fresh   bool     // made by this process: nothing has run on it
+	begun   bool     // a run of this process's is on record
 	diffIDs []string // of the image, until the layers are known
 }
 

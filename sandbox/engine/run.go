@@ -92,6 +92,7 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 	if err != nil {
 		return err
 	}
+	c.begun = true
 	c.Run = &Run{PID: os.Getpid(), Since: since, Started: time.Now().UTC()}
 	if filepath.Base(c.dir) != c.ID {
 		return c.Publish()
@@ -153,9 +154,9 @@ func ownPaths(p *plan.Plan) (own []string, given []Bytes) {
 	return own, given
 }
 
-// Finish records how a run ended.
+// Finish records how a run ended; one that never began leaves the one before it.
 func (c *Container) Finish(result *sandbox.Result, failure error) error {
-	if c.Run == nil {
+	if !c.begun {
 		return nil
 	}
 	c.Run.Finished = time.Now().UTC()
