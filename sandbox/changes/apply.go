@@ -192,7 +192,8 @@ func (t *Target) place(parent int, name string, fd int, s step) error {
 	return t.swap(parent, name, s)
 }
 
-// Finish gives directories the modes that they are to have.
+// Finish gives directories the modes that they are to have, and waits until all
+// is on the disk: until then the journal and the upper know of it.
 func (t *Target) Finish() error {
 	for _, p := range slices.Backward(slices.Sorted(maps.Keys(t.modes))) {
 		fd, err := openAt(t.root, p, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -214,5 +215,8 @@ func (t *Target) Finish() error {
 		}
 	}
 	clear(t.modes)
-	return unix.Fdatasync(int(t.journal.f.Fd()))
+	if err := unix.Syncfs(t.root); err != nil {
+		return fmt.Errorf("writing everything to the disk: %w", err)
+	}
+	return nil
 }

@@ -61,9 +61,6 @@ func (t *Target) swapped(parent int, name string, s *step) error {
 		}
 		t.refreshLinks()
 	}
-	if err := unix.Fsync(parent); err != nil {
-		return fmt.Errorf("%q: %w", clip(p), err)
-	}
 	if s.Inode == 0 {
 		return t.settled(p, nil)
 	}
