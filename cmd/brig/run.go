@@ -98,6 +98,7 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Started = f.watch(cmd.ErrOrStderr())
 	spec.Resolved = f.tell(cmd.ErrOrStderr())
 	release, err := f.useImage(spec)
+	child = spec.Child // none after a pull
 	if err != nil {
 		child.Discard()
 		return err

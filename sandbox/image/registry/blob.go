@@ -74,7 +74,11 @@ func (d *download) fetch(ctx context.Context) error {
 	if err := d.reread(ctx); err != nil {
 		return err
 	}
-	wait := firstWait
+	pause := firstWait
+	if p := d.session.client.pause; p > 0 {
+		pause = p
+	}
+	wait := pause
 	for try := 1; ; try++ {
 		before := d.have
 		err := d.part(ctx)
@@ -91,7 +95,7 @@ func (d *download) fetch(ctx context.Context) error {
 		case errors.As(err, &final) || !worthTrying(err):
 			return err
 		case d.have-before >= worthwhile:
-			try, wait = 0, firstWait
+			try, wait = 0, pause
 		case try >= maxTries:
 			return fmt.Errorf("%w, after %d tries", err, try)
 		}

@@ -45,6 +45,8 @@ type Client struct {
 	// told what a user may want to know. Either may be nil.
 	Progress func(Progress)
 	Note     func(string)
+
+	pause time.Duration // before a second try, where a test shortens it
 }
 
 // State is where a layer is on its way.
@@ -84,6 +86,7 @@ type session struct {
 	at     image.Name
 	repo   name.Repository
 	http   *http.Client
+	known  bool // there are credentials
 }
 
 // registryHost is the host behind the first part of an image's name.
@@ -141,7 +144,10 @@ func (c *Client) connect(ctx context.Context, n image.Name, own bool) (*session,
 		}
 		return nil, c.explain(ctx, err, n, auth != authn.Anonymous)
 	}
-	return &session{client: c, at: n, repo: repo, http: &http.Client{Transport: through, CheckRedirect: checkRedirect(repo.RegistryStr(), allowed)}}, nil
+	follow := checkRedirect(repo.RegistryStr(), allowed)
+	return &session{
+		client: c, at: n, repo: repo, known: auth != authn.Anonymous, http: &http.Client{Transport: through, CheckRedirect: follow},
+	}, nil
 }
 
 // firstError remembers what went wrong first, refusals of plain HTTP aside.

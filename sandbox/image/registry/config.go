@@ -106,7 +106,7 @@ func parseConfig(text string) (map[string]Registry, error) {
 			}
 		}
 		if _, twice := list[domain]; twice {
-			return nil, fmt.Errorf("%sregistry %q is there under two names", lineOf(text, host), host)
+			return nil, fmt.Errorf("%sregistry %q is there twice: it has two names", lineOf(text, domain), domain)
 		}
 		list[domain] = r
 	}

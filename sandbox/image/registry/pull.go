@@ -69,7 +69,7 @@ func (c *Client) findAt(ctx context.Context, at image.Name, own bool) (*found, e
 	}
 	f, err := s.image(ctx)
 	if err != nil {
-		return nil, c.explain(ctx, err, at, false)
+		return nil, c.explain(ctx, err, at, s.known)
 	}
 	return f, nil
 }
@@ -118,7 +118,7 @@ func (c *Client) fetch(ctx context.Context, s *image.Store, w *image.Work, n ima
 	}
 	had, err := f.bring(ctx, s, w, f.m.Config, func(int64) {})
 	if err != nil {
-		return nil, c.explain(ctx, err, f.at.at, false)
+		return nil, c.explain(ctx, err, f.at.at, f.at.known)
 	}
 	p.New = !had
 	config, err := readConfig(w, f.m)
@@ -139,7 +139,7 @@ func (c *Client) fetch(ctx context.Context, s *image.Store, w *image.Work, n ima
 	cancel(err) // what is still on its way; nothing where all went well
 	l.wg.Wait()
 	if err != nil {
-		return nil, c.explain(ctx, err, f.at.at, false)
+		return nil, c.explain(ctx, err, f.at.at, f.at.known)
 	}
 	p.New = p.New || l.came.Load()
 	return p, nil

@@ -76,10 +76,7 @@ func toJSON(t testing.TB, v any) []byte {
 func tarOf(t testing.TB, seed uint64, n int) []byte {
 	t.Helper()
 	content := make([]byte, n)
-	random := rand.New(rand.NewPCG(seed, 1))
-	for i := range content {
-		content[i] = byte(random.Uint32())
-	}
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(content)
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("file%d", seed), Size: int64(n), Mode: 0o644, ModTime: time.Unix(1e9, 0)})
