@@ -188,3 +188,25 @@ func TestDefaultCredentials(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+func FuzzConfig(f *testing.F) {
+	f.Add("version = 1\n[registry.\"docker.io\"]\nmirrors = [\"m.example/hub\"]\ninsecure = true\n")
+	f.Add("version = 1\nregistry = {}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseConfig(text)
+		if err != nil {
+			return
+		}
+		c := &Config{Registries: list}
+		for _, host := range c.insecureHosts() {
+			if again, err := parseHost(host); err != nil || again != host {
+				t.Errorf("%q is insecure, and no registry", host)
+			}
+		}
+		for host := range list {
+			if _, err := c.sources(image.Name{Domain: host, Path: "a/b", Tag: "1"}); err != nil {
+				t.Errorf("%q: %v", host, err)
+			}
+		}
+	})
+}
