@@ -44,7 +44,7 @@ func newProgress(cmd *cobra.Command, title string, w words) *progress {
 	if quiet, _ := cmd.Flags().GetBool("quiet"); quiet {
 		return p
 	}
-	p.out, p.bars = cmd.ErrOrStderr(), onTerminal()
+	p.out, p.bars = cmd.ErrOrStderr(), redrawable()
 	p.say("%s", title)
 	if p.bars {
 		p.wg.Go(func() {

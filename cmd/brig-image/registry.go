@@ -112,9 +112,9 @@ func runPush(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// onTerminal tells whether progress can be redrawn: stderr is a terminal that
+// redrawable tells whether progress can be redrawn: stderr is a terminal that
 // can move its cursor.
-func onTerminal() bool {
+func redrawable() bool {
 	term := os.Getenv("TERM")
 	return isTerminal(os.Stderr) && term != "" && term != "dumb"
 }

@@ -55,6 +55,7 @@ const runExample = `  brig run -- echo hello
   brig run -v "$HOME/data:/data:ro" --network host -- python3 fetch.py
   brig run --image debian:12 -- cat /etc/debian_version
   brig run --keep --name fix -- sed -i s/old/new/ config
+  brig run --review -- sed -i s/colour/color/ README
   brig run --plan -- make test`
 
 // errNoCommand is a run of nothing. An image may name its command itself.
@@ -118,7 +119,10 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	if f.flags.Changed("stop-timeout") && spec.Stop.Signal == 0 {
 		spec.Stop.Signal = unix.SIGTERM // nor does an image say another
 	}
-	if err := f.checkKeep(spec); err != nil {
+	if err = f.checkReview(); err == nil {
+		err = f.checkKeep(spec)
+	}
+	if err != nil {
 		child.Discard()
 		return err
 	}
@@ -126,12 +130,12 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		child.Discard()
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)
 	}
-	return f.carryOut(cmd, spec, func() error {
+	return f.reviewChanges(f.carryOut(cmd, spec, func() error {
 		if !f.keep {
 			return nil
 		}
 		return f.keepLayers(spec, found)
-	})
+	}))
 }
 
 // carryOut runs a spec and reports how it ended. Ready is called when all of the

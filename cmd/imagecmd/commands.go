@@ -33,6 +33,10 @@ func Commands() []Command {
 		{"commit", commit},
 		{"export", export},
 		{"prune", prune},
+		{"diff", diff},
+		{"apply", apply},
+		{"discard", discard},
+		{"review", review},
 		{"system", system},
 	}
 }
