@@ -102,6 +102,10 @@ func cancelOnSignal() (context.Context, func()) {
 func dispatch(cmd *cobra.Command, args []string) error {
 	var run imagecmd.Run
 	switch path := strings.TrimPrefix(cmd.CommandPath(), "brig "); path {
+	case "pull":
+		run = runPull
+	case "push":
+		run = runPush
 	case "load":
 		run = runLoad
 	case "import":

@@ -31,11 +31,12 @@ memory limit), 124 for a time limit, 153 for the output limit, 125 when brig
 failed or refused, 126 when the command cannot be executed, 127 when there is no
 such command. --result is authoritative where codes are ambiguous.
 
-With --image the root file system is an image that brig has (brig images), in
-layers that the command may change as it likes: nothing of that lasts. The image
-says which command, user, variables and directory; arguments take the place of
-its command, and -e, -w and -u go before what it says. Such runs are under the
-policy "image" unless another one is named.
+With --image the root file system is an image, in layers that the command may
+change as it likes: nothing of that lasts. An image that brig does not have is
+pulled first, unless --pull says otherwise. The image says which command, user,
+variables and directory; arguments take the place of its command, and -e, -w and
+-u go before what it says. Such runs are under the policy "image" unless another
+one is named.
 
 With --keep what the command changes in an image's root, and in directories given
 copy-on-write, stays as a container when it has ended, also when brig is killed:
@@ -109,6 +110,7 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		return err
 	}
 	found, release, err := f.useImage(spec)
+	child = spec.Child // none after a pull
 	if err != nil {
 		child.Discard()
 		return err

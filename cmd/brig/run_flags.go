@@ -31,6 +31,7 @@ type runFlags struct {
 	image       bool // --image is there
 	user        string
 	entrypoint  string
+	pull        string
 	capAdd      []string
 	ownPath     bool   // -e PATH
 	dir         string // the caller's directory, set by policy
@@ -108,6 +109,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 		return policy.Override{Key: "filesystem.root", Value: "image:" + v, Origin: flag}
 	})
 	fl.StringVar(&f.entrypoint, "entrypoint", "", "program to run instead of the image's entry point and command")
+	fl.StringVar(&f.pull, "pull", pullMissing, "get the image from its registry: missing, always or never")
 	with("env", "e", "name[=value]", "set a variable, or pass the caller's on", f.variable)
 	fl.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from a file")
 	with("user", "u", "uid[:gid]", "the job's ids inside; with --image also names of the image's", func(v, _ string) policy.Override {
