@@ -1,11 +1,13 @@
-// Brig-image does the work of brig's commands for images. brig checks the
+// Brig-image does the work of brig's commands for images and containers. brig checks the
 // command line and becomes this program, so that what reading archives links
 // costs no run anything.
 //
-// In a second role it is the program that unpacks and removes layers inside a
-// sandbox, where it is given read-only:
+// In a second role it is the program that unpacks, packs, measures and removes
+// layers inside a sandbox, where it is given read-only:
 //
 //	brig-image sandboxed-unpack DIR LIMITS   the layer on standard input
+//	brig-image sandboxed-pack OPTIONS DIR... the archive on standard output
+//	brig-image sandboxed-size DIR...
 //	brig-image sandboxed-remove DIR
 package main
 
@@ -37,6 +39,10 @@ func main() {
 			os.Exit(sandboxedUnpack(os.Args[2:], os.Stdin, os.Stdout))
 		case roleRemove:
 			os.Exit(sandboxedRemove(os.Args[2:], os.Stdout))
+		case rolePack:
+			os.Exit(sandboxedPack(os.Args[2:], os.Stdout, os.Stderr))
+		case roleSize:
+			os.Exit(sandboxedSize(os.Args[2:], os.Stdout))
 		}
 	}
 	os.Exit(execute(os.Args[1:]))
@@ -113,6 +119,14 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runHistory
 	case "inspect":
 		run = runInspect
+	case "ps":
+		run = runPs
+	case "rm":
+		run = runRm
+	case "commit":
+		run = runCommit
+	case "export":
+		run = runExport
 	case "prune":
 		run = runPrune
 	case "system df":

@@ -44,7 +44,7 @@ func TestEveryCommandIsDone(t *testing.T) {
 // argsOf is how many arguments a command takes here without reading anything.
 func argsOf(c *cobra.Command) int {
 	switch c.Name() {
-	case "save", "rmi", "history", "inspect", "import", "pull", "push":
+	case "save", "rmi", "rm", "history", "inspect", "import", "commit", "export", "pull", "push":
 		return 1
 	case "tag":
 		return 2

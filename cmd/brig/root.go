@@ -14,6 +14,7 @@ type subcommand struct {
 func subcommands() []subcommand {
 	list := []subcommand{
 		{"run", newRunCommand},
+		{"start", newStartCommand},
 		{"policy", newPolicyCommand},
 		{"doctor", newDoctorCommand},
 		{"version", newVersionCommand},
@@ -65,7 +66,7 @@ func runAlone(args []string) (err error, ok bool) {
 	}
 	cmd := runCommand(&runFlags{asked: askedBy(args[1:])})
 	if cmd.Flags().Parse(args[1:]) != nil {
-		return nil, false
+		return nil, false //nolint:nilerr // the tree will say it
 	}
 	return cmd.RunE(cmd, cmd.Flags().Args()), true
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,12 +64,20 @@ func (c *contender) turn() (time.Duration, error) {
 	return time.Duration(nanoseconds), nil
 }
 
-// inTurns measures contenders in rounds. The order turns too, so that nobody
-// always runs after the same one.
+// settle is how long the kernel is left alone before each turn: it takes the
+// namespaces of the turn before apart after that has ended.
+const settle = 5 * time.Millisecond
+
+// inTurns measures contenders in rounds. Each round has another order, so that
+// nobody always runs after the same one: what a sandbox leaves the kernel to do
+// would be charged to whoever comes next.
 func inTurns(contenders []*contender, rounds int) error {
+	order := slices.Clone(contenders)
+	shuffle := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same orders in every benchmark
 	for round := range warmup + rounds {
-		for i := range contenders {
-			c := contenders[(i+round)%len(contenders)]
+		shuffle.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, c := range order {
+			time.Sleep(settle)
 			took, err := c.turn()
 			if err != nil {
 				return err
@@ -148,4 +158,41 @@ func leaveOutBroken(contenders []*contender) ([]*contender, error) {
 		return nil, errNothingToCompare
 	}
 	return usable, nil
+}
+
+// sameMounts refuses a price that is not that of the mounts brig makes: neither
+// more nor fewer, at the same places.
+func (b bench) sameMounts(price *contender) error {
+	list := []string{"/bin/cat", "/proc/self/mounts"}
+	made, err := b.mounts(b.brig(nil, list...))
+	if err != nil {
+		return err
+	}
+	paid, err := b.mounts(append(slices.Clone(price.argv[:1]), list...))
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(made, paid) {
+		return fmt.Errorf("brig makes the mounts %q and %s pays for %q", made, price.name, paid)
+	}
+	return nil
+}
+
+// mounts are the mount points that a command prints in the form of proc_mounts(5),
+// each with its type, sorted.
+func (b bench) mounts(argv []string) ([]string, error) {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); len(f) > 2 {
+			list = append(list, f[1]+" "+f[2])
+		}
+	}
+	slices.Sort(list)
+	return list, nil
 }

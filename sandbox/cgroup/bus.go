@@ -292,7 +292,9 @@ var errLate error = lateError{}
 
 type lateError struct{}
 
-func (lateError) Error() string { return fmt.Sprintf("no answer in %v: %v", managerTime, unix.ETIMEDOUT) }
+func (lateError) Error() string {
+	return fmt.Sprintf("no answer in %v: %v", managerTime, unix.ETIMEDOUT)
+}
 
 func (lateError) Unwrap() error { return unix.ETIMEDOUT }
 

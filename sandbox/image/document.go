@@ -62,6 +62,20 @@ func isLayer(mediaType string) bool {
 	return false
 }
 
+// OCILayerType is OCI's name for the type of a layer, where it is one that Docker
+// has another name for: manifests of OCI name no others.
+func OCILayerType(mediaType string) string {
+	switch suffix, docker := strings.CutPrefix(mediaType, typeDockerLayer); {
+	case !docker:
+		return mediaType
+	case suffix == ".gzip" || suffix == "+gzip":
+		return TypeLayerGzip
+	case suffix == ".zstd" || suffix == "+zstd":
+		return TypeLayerZstd
+	}
+	return TypeLayer
+}
+
 // Platform says what an image was made for.
 type Platform struct {
 	Architecture string `json:"architecture"`

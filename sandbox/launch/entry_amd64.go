@@ -20,7 +20,7 @@ var (
 	entryFlags uint64 = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
 		unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | uint64(unix.SIGCHLD)
 	// entryUTC is what entry puts into entryLocal.
-	entryUTC, entryLocal = &time.UTC, &time.Local
+	entryUTC, entryLocal = &time.UTC, &time.Local //nolint:unused // entry's
 	// entryPair is the channel, entryProgram the program's memory file,
 	// entryLauncher the launcher's process; 0 where there is none.
 	entryPair     [2]int32
