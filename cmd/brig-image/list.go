@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func runImages(cmd *cobra.Command, args []string) error {
 			for k, v := range r {
 				named[k] = v
 			}
-			named["Repository"], named["Tag"] = n.Repository(), n.Tag
+			named["Repository"], named["Tag"] = n.Repository(), cmp.Or(n.Tag, none)
 			rows = append(rows, named)
 		}
 	}

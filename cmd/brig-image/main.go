@@ -9,6 +9,7 @@
 //	brig-image sandboxed-pack OPTIONS DIR... the archive on standard output
 //	brig-image sandboxed-size DIR...
 //	brig-image sandboxed-remove DIR
+//	brig-image sandboxed-changes             what to do on standard input
 package main
 
 import (
@@ -39,6 +40,8 @@ func main() {
 			os.Exit(sandboxedUnpack(os.Args[2:], os.Stdin, os.Stdout))
 		case roleRemove:
 			os.Exit(sandboxedRemove(os.Args[2:], os.Stdout))
+		case roleChanges:
+			os.Exit(sandboxedChanges(os.Stdin, os.Stdout))
 		case rolePack:
 			os.Exit(sandboxedPack(os.Args[2:], os.Stdout, os.Stderr))
 		case roleSize:
@@ -99,6 +102,10 @@ func cancelOnSignal() (context.Context, func()) {
 func dispatch(cmd *cobra.Command, args []string) error {
 	var run imagecmd.Run
 	switch path := strings.TrimPrefix(cmd.CommandPath(), "brig "); path {
+	case "pull":
+		run = runPull
+	case "push":
+		run = runPush
 	case "load":
 		run = runLoad
 	case "import":
@@ -125,6 +132,14 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runExport
 	case "prune":
 		run = runPrune
+	case "diff":
+		run = runDiff
+	case "apply":
+		run = runApply
+	case "discard":
+		run = runDiscard
+	case "review":
+		run = runReview
 	case "system df":
 		run = runDF
 	case "system check":

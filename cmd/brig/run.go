@@ -31,11 +31,12 @@ memory limit), 124 for a time limit, 153 for the output limit, 125 when brig
 failed or refused, 126 when the command cannot be executed, 127 when there is no
 such command. --result is authoritative where codes are ambiguous.
 
-With --image the root file system is an image that brig has (brig images), in
-layers that the command may change as it likes: nothing of that lasts. The image
-says which command, user, variables and directory; arguments take the place of
-its command, and -e, -w and -u go before what it says. Such runs are under the
-policy "image" unless another one is named.
+With --image the root file system is an image, in layers that the command may
+change as it likes: nothing of that lasts. An image that brig does not have is
+pulled first, unless --pull says otherwise. The image says which command, user,
+variables and directory; arguments take the place of its command, and -e, -w and
+-u go before what it says. Such runs are under the policy "image" unless another
+one is named.
 
 With --keep what the command changes in an image's root, and in directories given
 copy-on-write, stays as a container when it has ended, also when brig is killed:
@@ -54,6 +55,7 @@ const runExample = `  brig run -- echo hello
   brig run -v "$HOME/data:/data:ro" --network host -- python3 fetch.py
   brig run --image debian:12 -- cat /etc/debian_version
   brig run --keep --name fix -- sed -i s/old/new/ config
+  brig run --review -- sed -i s/colour/color/ README
   brig run --plan -- make test`
 
 // errNoCommand is a run of nothing. An image may name its command itself.
@@ -108,6 +110,7 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		return err
 	}
 	found, release, err := f.useImage(spec)
+	child = spec.Child // none after a pull
 	if err != nil {
 		child.Discard()
 		return err
@@ -116,7 +119,10 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	if f.flags.Changed("stop-timeout") && spec.Stop.Signal == 0 {
 		spec.Stop.Signal = unix.SIGTERM // nor does an image say another
 	}
-	if err := f.checkKeep(spec); err != nil {
+	if err = f.checkReview(); err == nil {
+		err = f.checkKeep(spec)
+	}
+	if err != nil {
 		child.Discard()
 		return err
 	}
@@ -124,12 +130,12 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		child.Discard()
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)
 	}
-	return f.carryOut(cmd, spec, func() error {
+	return f.reviewChanges(f.carryOut(cmd, spec, func() error {
 		if !f.keep {
 			return nil
 		}
 		return f.keepLayers(spec, found)
-	})
+	}))
 }
 
 // carryOut runs a spec and reports how it ended. Ready is called when all of the

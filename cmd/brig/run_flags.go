@@ -31,6 +31,7 @@ type runFlags struct {
 	image       bool // --image is there
 	user        string
 	entrypoint  string
+	pull        string
 	capAdd      []string
 	ownPath     bool   // -e PATH
 	dir         string // the caller's directory, set by policy
@@ -51,6 +52,7 @@ type runFlags struct {
 	stopSignal  string
 	stopTimeout string
 	keep        bool
+	review      bool
 	name        string
 	kept        *engine.Container // that of this run
 	noOutput    bool              // start --attach=false
@@ -107,6 +109,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 		return policy.Override{Key: "filesystem.root", Value: "image:" + v, Origin: flag}
 	})
 	fl.StringVar(&f.entrypoint, "entrypoint", "", "program to run instead of the image's entry point and command")
+	fl.StringVar(&f.pull, "pull", pullMissing, "get the image from its registry: missing, always or never")
 	with("env", "e", "name[=value]", "set a variable, or pass the caller's on", f.variable)
 	fl.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from a file")
 	with("user", "u", "uid[:gid]", "the job's ids inside; with --image also names of the image's", func(v, _ string) policy.Override {
@@ -151,6 +154,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.stopSignal, "stop-signal", "", "signal that asks the command to end when brig is asked to (default: the image's, else none)")
 	fl.StringVar(&f.stopTimeout, "stop-timeout", "10s", "how long it then has, with a unit or in seconds")
 	fl.BoolVar(&f.keep, "keep", false, "keep what the command changed, as a container (see brig start, brig commit)")
+	fl.BoolVar(&f.review, "review", false, "when the command has ended, show what it changed and ask what becomes of it")
 	fl.StringVar(&f.name, "name", "", "the container's name, with --keep (default: one is made up)")
 	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
 	fl.noValue("plan", "text")

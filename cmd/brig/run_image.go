@@ -35,6 +35,9 @@ func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release fun
 	if f.flags.Changed("entrypoint") {
 		o.Entrypoint = []string{f.entrypoint}
 	}
+	if err := f.checkPull(name); err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case name == "" && o.Entrypoint != nil:
 		return nil, nil, errors.New("--entrypoint takes the place of an image's, and there is no image\n  fix: name one with --image, or put the program before its arguments")
@@ -49,7 +52,7 @@ func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release fun
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err = image.Open(store, name)
+	found, err = f.openImage(spec, store, name)
 	if err != nil {
 		return nil, nil, err
 	}

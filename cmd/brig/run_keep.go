@@ -63,7 +63,7 @@ func (f *runFlags) keepLayers(spec *sandbox.Spec, found *image.Image) error {
 
 // announce tells the name that was made up for a container.
 func (f *runFlags) announce(spec *sandbox.Spec, w io.Writer) {
-	if f.kept == nil || !f.kept.Fresh() || f.name != "" || f.level < levelWarn {
+	if f.kept == nil || !f.kept.Fresh() || f.name != "" || f.review || f.level < levelWarn {
 		return
 	}
 	watch := spec.Started

@@ -18,6 +18,8 @@ type Command struct {
 // Commands are the commands in the order of the help text.
 func Commands() []Command {
 	return []Command{
+		{"pull", pull},
+		{"push", push},
 		{"load", load},
 		{"import", importCommand},
 		{"save", save},
@@ -31,6 +33,10 @@ func Commands() []Command {
 		{"commit", commit},
 		{"export", export},
 		{"prune", prune},
+		{"diff", diff},
+		{"apply", apply},
+		{"discard", discard},
+		{"review", review},
 		{"system", system},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -63,26 +64,53 @@ func WriteBase(file, dir string) error {
 	if err != nil {
 		return fmt.Errorf("recording %s: %w", dir, err)
 	}
+	err = writeBase(file, func(b *baseWriter) error {
+		var st unix.Stat_t
+		err := unix.Fstat(root, &st)
+		if err == nil {
+			err = b.add(".", &st)
+		}
+		if err != nil {
+			unix.Close(root)
+			return err
+		}
+		return b.walk(root, "", st.Dev)
+	})
+	if err != nil {
+		return fmt.Errorf("recording %s: %w", dir, err)
+	}
+	return nil
+}
+
+// ReplaceBase writes a record anew, after something was done to the host's
+// directory that is no change of somebody else's.
+func ReplaceBase(file string, names map[string]Stat, complete bool) error {
+	err := writeBase(file, func(b *baseWriter) error {
+		b.part = !complete
+		for _, p := range slices.Sorted(maps.Keys(names)) {
+			if err := b.put(p, names[p]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("recording the host's directory anew: %w", err)
+	}
+	return nil
+}
+
+// writeBase writes a file that is there whole or not at all.
+func writeBase(file string, fill func(*baseWriter) error) error {
 	f, err := os.CreateTemp(path.Dir(file), ".base-*")
 	if err != nil {
-		unix.Close(root)
-		return fmt.Errorf("recording %s: %w", dir, err)
+		return err
 	}
 	defer os.Remove(f.Name()) // gone already where all went well
 	b := &baseWriter{sum: crc32.NewIEEE()}
 	b.w = bufio.NewWriterSize(io.MultiWriter(f, b.sum), 256<<10)
-	_, err = b.w.WriteString(baseMagic)
-	var st unix.Stat_t
-	if err == nil {
-		err = unix.Fstat(root, &st)
-	}
-	if err == nil {
-		err = b.add(".", &st)
-	}
-	if err == nil {
-		err = b.walk(root, "", st.Dev)
-	} else {
-		unix.Close(root)
+	if _, err = b.w.WriteString(baseMagic); err == nil {
+		err = fill(b)
 	}
 	if err == nil {
 		err = b.finish(f)
@@ -93,10 +121,7 @@ func WriteBase(file, dir string) error {
 	if err == nil {
 		err = syncDir(path.Dir(file))
 	}
-	if err != nil {
-		return fmt.Errorf("recording %s: %w", dir, err)
-	}
-	return nil
+	return err
 }
 
 // walk records what is in a directory, and closes it.
@@ -136,7 +161,9 @@ func (b *baseWriter) walk(fd int, at string, dev uint64) error {
 	return nil
 }
 
-func (b *baseWriter) add(p string, st *unix.Stat_t) error {
+func (b *baseWriter) add(p string, st *unix.Stat_t) error { return b.put(p, StatOf(st)) }
+
+func (b *baseWriter) put(p string, st Stat) error {
 	shared := 0
 	for shared < len(p) && shared < len(b.last) && p[shared] == b.last[shared] {
 		shared++
@@ -146,10 +173,10 @@ func (b *baseWriter) add(p string, st *unix.Stat_t) error {
 	buf := binary.AppendUvarint(b.buf[:0], uint64(shared))
 	buf = binary.AppendUvarint(buf, uint64(len(p)-shared))
 	buf = append(buf, p[shared:]...)
-	for _, n := range [...]uint64{st.Ino, uint64(st.Mode), uint64(st.Uid), uint64(st.Gid), uint64(st.Size)} {
+	for _, n := range [...]uint64{st.Inode, uint64(st.Mode), uint64(st.UID), uint64(st.GID), uint64(st.Size)} {
 		buf = binary.AppendUvarint(buf, n)
 	}
-	for _, t := range [...]unix.Timespec{st.Mtim, st.Ctim} {
+	for _, t := range [...]unix.Timespec{st.MTime, st.CTime} {
 		buf = binary.AppendVarint(buf, t.Sec)
 		buf = binary.AppendUvarint(buf, uint64(t.Nsec))
 	}

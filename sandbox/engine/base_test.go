@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -100,5 +101,19 @@ func BenchmarkWriteBase(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/files, "ns/file")
 	if info, err := os.Stat(file); err == nil {
 		b.ReportMetric(float64(info.Size())/files, "bytes/file")
+	}
+}
+
+func TestReplaceBase(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "base1")
+	names := map[string]Stat{".": {Inode: 1, Mode: 0o40755}, "a": {Inode: 2, Size: 7, MTime: unix.Timespec{Sec: -1, Nsec: 5}}, "a/b": {Inode: 3, UID: 9}}
+	for _, complete := range []bool{true, false} {
+		if err := ReplaceBase(file, names, complete); err != nil {
+			t.Fatal(err)
+		}
+		got, whole, err := ReadBase(file, nil)
+		if err != nil || whole != complete || !maps.Equal(got, names) {
+			t.Errorf("%v, complete %v, %v", got, whole, err)
+		}
 	}
 }

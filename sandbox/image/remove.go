@@ -36,7 +36,7 @@ func (s *Store) Remove(ctx context.Context, u Unpacker, ref string, force bool) 
 			return err
 		}
 		taken := e.Names
-		if n, err := ParseName(ref); err == nil && n.Digest == "" && slices.Contains(e.Names, n) {
+		if n, err := ParseName(ref); err == nil && slices.Contains(e.Names, n) {
 			taken = []Name{n}
 		} else if len(e.Names) > 1 && !force {
 			return fmt.Errorf("%s has %d names\n  fix: remove them one by one, or all with --force", clip(ref), len(e.Names))
@@ -74,6 +74,7 @@ func (s *Store) Prune(ctx context.Context, u Unpacker, all bool, keep func(*Entr
 		return &Removed{}, nil
 	}
 	return s.change(ctx, u, func(x *Index, r *Removed) error {
+		s.removePartials(0, r)
 		held := map[Digest]bool{}
 		for _, e := range x.entries() {
 			held[e.Manifest.Digest] = s.held(e.Manifest.Digest)
@@ -146,6 +147,7 @@ func (s *Store) collect(x *Index, r *Removed) ([]*Work, error) {
 			_ = os.Remove(name)
 		}
 	}
+	s.removePartials(partialAge, r)
 	blobs, diffs, err := s.reachable(x)
 	if err != nil {
 		return works, err

@@ -73,7 +73,7 @@ func Commit(ctx context.Context, s *image.Store, pack func(io.Writer) error, nam
 				return nil, err
 			}
 		}
-		if err := o.unpackLayers(ctx, s, w, m, conf, nil); err != nil {
+		if err := o.unpackLayers(ctx, s, w, m, conf, nil, nil); err != nil {
 			return nil, err
 		}
 		d := image.Descriptor{MediaType: image.TypeManifest, Digest: manifest.digest, Size: manifest.size}
