@@ -38,25 +38,42 @@ func (b bench) unpacks(r *report) error {
 		return err
 	}
 	defer os.RemoveAll(layout)
-	bundle := filepath.Join(b.work, "bundle")
 	brig := &contender{name: "brig load", argv: []string{b.path("brig"), "load", "--quiet", "-i", layout}}
-	umoci := &contender{name: "umoci unpack", argv: []string{"umoci", "unpack", "--rootless", "--image", layout + ":bench", bundle}}
-	clean := map[*contender]func() error{
-		brig:  func() error { return exec.Command(b.path("brig"), "prune", "--all").Run() },
-		umoci: func() error { return removeTree(bundle) },
-	}
+	umoci := &contender{name: "umoci unpack", argv: []string{"umoci", "unpack", "--rootless", "--image", layout + ":bench"}}
+	// Each round has directories of its own, which are removed at the end: file
+	// systems are slow to use the inodes again that were just given back.
+	places := filepath.Join(b.work, "unpacked")
+	var prunes []*exec.Cmd // brig's files belong to other ids, which only it can remove
+	defer func() {
+		for _, p := range prunes {
+			_ = p.Run()
+		}
+		_ = removeTree(places)
+	}()
 	for round := range unpackRounds {
 		for i := range 2 {
 			c := []*contender{brig, umoci}[(i+round)%2]
+			place := filepath.Join(places, fmt.Sprint(round))
+			if err := os.MkdirAll(place, 0o700); err != nil {
+				return err
+			}
+			cmd := exec.Command(c.argv[0], c.argv[1:]...)
+			if c == umoci {
+				cmd.Args = append(cmd.Args, filepath.Join(place, "bundle"))
+			} else {
+				cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+place)
+			}
 			// What the other has left to be written is not this one's to wait for.
 			unix.Sync()
 			begin := time.Now()
-			if out, err := exec.Command(c.argv[0], c.argv[1:]...).CombinedOutput(); err != nil {
+			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("%s: %w: %s", c.name, err, out)
 			}
 			c.took = append(c.took, time.Since(begin))
-			if err := clean[c](); err != nil {
-				return fmt.Errorf("removing what %s unpacked: %w", c.name, err)
+			if c == brig {
+				prune := exec.Command(b.path("brig"), "prune", "--all")
+				prune.Env = cmd.Env
+				prunes = append(prunes, prune)
 			}
 		}
 	}
