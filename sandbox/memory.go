@@ -79,6 +79,10 @@ func (m *memoryWatch) learn(quick int64, at time.Time) {
 	m.quick, m.at = quick, at
 }
 
+// used is what the last look found. The excess was that of an earlier one, which
+// may have seen more processes than there are now.
+func (m *memoryWatch) used() int64 { return max(m.quick-m.excess, 0) }
+
 // memoryRate is what one job is expected to fill at most from standstill, in
 // bytes a second; it sets how long brig may look away. Faster jobs (many
 // threads, huge pages) overshoot by more: the receipt names that.
@@ -90,7 +94,7 @@ func (m *memoryWatch) next() time.Duration {
 	if m.limit <= 0 {
 		return longestPoll
 	}
-	left := float64(max(m.limit-(m.quick-m.excess), 0))
+	left := float64(max(m.limit-m.used(), 0))
 	wait := left / memoryRate
 	if m.growth > 0 {
 		wait = min(wait, left/m.growth/4)

@@ -198,7 +198,7 @@ func (p *poller) look(now time.Time) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.memoryNow, p.threadsNow = Amount(p.memory.quick-p.memory.excess), Amount(seen.threads)
+	p.memoryNow, p.threadsNow = Amount(p.memory.used()), Amount(seen.threads)
 	p.seen.Looks++
 	p.seen.CPU = p.cpu.used
 	p.seen.MemoryPeak = Amount(p.memory.peak)

@@ -274,3 +274,14 @@ func BenchmarkPollerLook(b *testing.B) {
 		})
 	}
 }
+
+// TestMemoryIsNeverNegative: processes that are gone leave the excess of a look
+// that saw them.
+func TestMemoryIsNeverNegative(t *testing.T) {
+	for _, tt := range []struct{ quick, excess, want int64 }{{30, 10, 20}, {10, 10, 0}, {10, 30, 0}} {
+		w := memoryWatch{quick: tt.quick, excess: tt.excess}
+		if got := w.used(); got != tt.want {
+			t.Errorf("%d with an excess of %d: %d used, want %d", tt.quick, tt.excess, got, tt.want)
+		}
+	}
+}
