@@ -45,27 +45,8 @@ func (x *exactMemory) total() (int64, error) {
 		}
 		own[pid] = x.sum - before
 	}
-	x.sum -= lent(all, own, bootTicks())
+	x.sum -= lent(all, own, bootTicks(), x.scan.vforking)
 	return x.sum, x.err
-}
-
-// lent is what is counted twice because children live in their parents'
-// memory: never more than is counted for the parent itself, so that a parent
-// whose pages are those of a host file lends nothing.
-func lent(all map[int]procStat, own map[int]int64, now int64) int64 {
-	borrower := func(st procStat) bool {
-		parent, ok := all[st.parent]
-		return ok && borrows(st, parent, now)
-	}
-	var sum int64
-	borrowers := map[int]int{}
-	for pid, st := range all {
-		if borrower(st) && !borrower(all[st.parent]) && borrowers[st.parent] < maxBorrowers {
-			borrowers[st.parent]++
-			sum += min(own[pid], own[st.parent])
-		}
-	}
-	return sum
 }
 
 // exactBudget is the time that an exact sum may take: some, and several times
@@ -96,20 +77,6 @@ func (x *exactMemory) addResident(pid int, st procStat) {
 		}
 		x.sum += n
 	}
-}
-
-// A child made by vfork, as posix_spawn and most runtimes make theirs, lives in
-// its parent's memory until its exec, and the kernel counts that memory for
-// both. Such a child is told by its age and by sizes that are its parent's to
-// the page. A job that imitates it gains at most what its old processes are
-// counted with, once for as many children as threads usually start at once.
-const (
-	maxBorrowers  = 4
-	borrowerTicks = userHZ / 10
-)
-
-func borrows(child, parent procStat, now int64) bool {
-	return now-child.started <= borrowerTicks && child.rssPages == parent.rssPages && child.vsize == parent.vsize
 }
 
 // bootTicks is the time since boot in the unit of /proc.
