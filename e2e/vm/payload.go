@@ -17,7 +17,7 @@ import (
 
 // carried are the packages whose tests run in the machines. Those that need no
 // kernel lose nothing by being tested outside.
-var carried = []string{"e2e"}
+var carried = []string{"e2e", "sandbox", "sandbox/cgroup"}
 
 // payload makes the read-only disk that a machine mounts at /opt/brig:
 //
