@@ -31,9 +31,12 @@ func main() {
 
 // execute runs one command line and returns the exit code.
 func execute(args []string) int {
-	root := newRootCommand(args)
-	root.SetArgs(args)
-	err := root.Execute()
+	err, ok := runAlone(args)
+	if !ok {
+		root := newRootCommand(args)
+		root.SetArgs(args)
+		err = root.Execute()
+	}
 	if err == nil {
 		return 0
 	}

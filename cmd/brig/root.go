@@ -55,3 +55,17 @@ are needed. Every limit is either enforced and proven, or refused.`,
 	}
 	return root
 }
+
+// runAlone carries out a run whose command line is in order without the command
+// tree, which costs more than the flags themselves. Anything else, a question
+// for help or a mistake, is left to the tree and its messages.
+func runAlone(args []string) (err error, ok bool) {
+	if len(args) == 0 || args[0] != "run" {
+		return nil, false
+	}
+	cmd := runCommand(&runFlags{asked: askedBy(args[1:])})
+	if cmd.Flags().Parse(args[1:]) != nil {
+		return nil, false //nolint:nilerr // the tree will say it
+	}
+	return cmd.RunE(cmd, cmd.Flags().Args()), true
+}

@@ -51,8 +51,9 @@ const runExample = `  brig run -- echo hello
 // errNoCommand is a run of nothing. An image may name its command itself.
 var errNoCommand = errors.New("no command to run\n  fix: name one: brig run -- COMMAND [ARG...]")
 
-func newRunCommand() *cobra.Command {
-	f := &runFlags{}
+func newRunCommand() *cobra.Command { return runCommand(&runFlags{}) }
+
+func runCommand(f *runFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "run [flags] [--] [COMMAND [ARG...]]",
 		Short:   "Run a command in a fresh sandbox",

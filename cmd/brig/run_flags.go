@@ -21,6 +21,7 @@ import (
 
 // runFlags are the flags of `brig run`.
 type runFlags struct {
+	asked       *asked // the flags that are wanted; nil for all
 	flags       *pflag.FlagSet
 	policyName  string
 	overrides   []policy.Override
@@ -75,8 +76,8 @@ func (o override) Set(value string) error {
 
 // register adds the flags, in the order of the help text.
 func (f *runFlags) register(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	f.flags = fl
+	fl := someFlags{cmd.Flags(), f.asked}
+	f.flags = fl.FlagSet
 	fl.SetInterspersed(false)
 	fl.SortFlags = false
 	key := func(name, short, key, kind, usage string) {
@@ -108,7 +109,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	key("userns", "", "user.map", "map", "id mapping: isolated, keep-id, single or auto")
 	fl.StringVar(&f.hostname, "hostname", sandbox.DefaultHostname, "host name inside")
 	key("read-only", "", "filesystem.read_only", "bool", "make the root file system read-only")
-	fl.Lookup("read-only").NoOptDefVal = "true"
+	fl.noValue("read-only", "true")
 	key("memory", "m", "limits.memory", "size", "memory, scratch included; no unit is bytes")
 	with("memory-swap", "", "size", "memory and swap together; -1 is unlimited", policy.SetMemorySwap)
 	key("memory-reservation", "", "limits.memory_low", "size", "memory that is protected from reclaim")
@@ -146,7 +147,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.result, "result", "", "write the result as JSON to a file, fd:N or - (needs --stdout)")
 	fl.StringVar(&f.meta, "meta", "", "write the result as isolate's meta file to a file or fd:N")
 	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
-	fl.Lookup("plan").NoOptDefVal = "text"
+	fl.noValue("plan", "text")
 	fl.BoolVar(&f.stats, "stats", false, "print a line a second on stderr about what the job uses")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing about limits; the exit code and --result tell")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "how much brig says on stderr: error, warn, info or debug")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,4 +149,41 @@ func leaveOutBroken(contenders []*contender) ([]*contender, error) {
 		return nil, errNothingToCompare
 	}
 	return usable, nil
+}
+
+// sameMounts refuses a price that is not that of the mounts brig makes: neither
+// more nor fewer, at the same places.
+func (b bench) sameMounts(price *contender) error {
+	list := []string{"/bin/cat", "/proc/self/mounts"}
+	made, err := b.mounts(b.brig(nil, list...))
+	if err != nil {
+		return err
+	}
+	paid, err := b.mounts(append(slices.Clone(price.argv[:1]), list...))
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(made, paid) {
+		return fmt.Errorf("brig makes the mounts %q and %s pays for %q", made, price.name, paid)
+	}
+	return nil
+}
+
+// mounts are the mount points that a command prints in the form of proc_mounts(5),
+// each with its type, sorted.
+func (b bench) mounts(argv []string) ([]string, error) {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); len(f) > 2 {
+			list = append(list, f[1]+" "+f[2])
+		}
+	}
+	slices.Sort(list)
+	return list, nil
 }

@@ -72,6 +72,9 @@ func (b bench) report() (report, error) {
 	price := &contender{name: "the kernel's own price (C)", argv: []string{b.path("price"), "/bin/true"}}
 	hello := &contender{name: "Go hello", argv: []string{b.path("hello")}}
 	version := &contender{name: "brig version", argv: []string{b.path("brig"), "version"}}
+	if err := b.sameMounts(price); err != nil {
+		return r, err
+	}
 	start := append([]*contender{brig, cow, price, hello, version}, rivals...)
 	if err := inTurns(start, b.rounds); err != nil {
 		return r, err

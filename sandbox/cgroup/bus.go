@@ -286,7 +286,17 @@ func (b *bus) write(p []byte) error {
 	return nil
 }
 
-var errLate = fmt.Errorf("no answer in %v: %w", managerTime, unix.ETIMEDOUT)
+// errLate is a text of its own only when it is read: formatting it in advance
+// would cost every start.
+var errLate error = lateError{}
+
+type lateError struct{}
+
+func (lateError) Error() string {
+	return fmt.Sprintf("no answer in %v: %v", managerTime, unix.ETIMEDOUT)
+}
+
+func (lateError) Unwrap() error { return unix.ETIMEDOUT }
 
 func (b *bus) wait(events int16) error {
 	for {

@@ -24,6 +24,7 @@ type Child struct {
 	made       chan struct{}
 	err        error // of made
 	early      bool  // made by entry, which leaves its failures to adopt
+	ahead      bool  // it does ahead what can be done ahead
 
 	channel  int
 	pidfd    int
@@ -40,14 +41,14 @@ type Child struct {
 // are the ids outside with which it is cloned: the caller's, unless the caller
 // is root.
 func Clone(namespaces []plan.Namespace, uid, gid uint32) *Child {
-	return cloneInto(-1, namespaces, uid, gid)
+	return cloneInto(-1, namespaces, uid, gid, worthAhead(namespaces))
 }
 
 // cloneInto is Clone into the control group whose directory leaf is; -1 for the
 // caller's.
-func cloneInto(leaf int, namespaces []plan.Namespace, uid, gid uint32) *Child {
+func cloneInto(leaf int, namespaces []plan.Namespace, uid, gid uint32, ahead bool) *Child {
 	c := &Child{
-		namespaces: namespaces, uid: uid, gid: gid, channel: -1, pidfd: -1, program: -1, leaf: leaf,
+		namespaces: namespaces, uid: uid, gid: gid, channel: -1, pidfd: -1, program: -1, leaf: leaf, ahead: ahead,
 		made: make(chan struct{}), release: make(chan struct{}),
 	}
 	// The thread must live as long as the child, since init's parent-death
@@ -79,8 +80,8 @@ func DefaultNamespaces() []plan.Namespace {
 }
 
 // fits tells whether the child is one that the plan would have made.
-func (c *Child) fits(p *plan.Plan) bool {
-	return c.uid == p.IDs.CloneUID && c.gid == p.IDs.CloneGID && slices.Equal(c.namespaces, p.Namespaces)
+func (c *Child) fits(p *plan.Plan, ahead bool) bool {
+	return (ahead || !c.ahead) && c.uid == p.IDs.CloneUID && c.gid == p.IDs.CloneGID && slices.Equal(c.namespaces, p.Namespaces)
 }
 
 // Discard ends a child that is not needed, without waiting for it to be made.
@@ -129,6 +130,9 @@ func (c *Child) execute() (err error) {
 			unix.Close(c.channel)
 		}
 	}()
+	if err := writeAll(c.program, aheadImage(c.ahead), 0); err != nil {
+		return fmt.Errorf("writing a memory file: %w", err)
+	}
 	program := uintptr(c.program)
 	attr := &syscall.ProcAttr{
 		// Standard descriptors come later, with the program; until then they

@@ -1,6 +1,17 @@
 package launch
 
-import "golang.org/x/sys/unix"
+import (
+	_ "embed" // for entryAhead
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// entryAhead is aheadImage(true) of this architecture. A test writes it with
+// -update, and compares.
+//
+//go:embed init/ahead_amd64
+var entryAhead string
 
 // What entry, the assembly in entry_amd64.s, reads and leaves behind. The Go
 // runtime does not exist when it runs, and keeps these as they are.
@@ -8,6 +19,8 @@ var (
 	// entryFlags are those of DefaultNamespaces, for the launcher's clone.
 	entryFlags uint64 = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
 		unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_PARENT | uint64(unix.SIGCHLD)
+	// entryUTC is what entry puts into entryLocal.
+	entryUTC, entryLocal = &time.UTC, &time.Local //nolint:unused // entry's
 	// entryPair is the channel, entryProgram the program's memory file,
 	// entryLauncher the launcher's process; 0 where there is none.
 	entryPair     [2]int32
@@ -31,7 +44,7 @@ func Early() *Child {
 		return nil
 	}
 	c := &Child{
-		namespaces: DefaultNamespaces(), uid: uint32(unix.Getuid()), gid: uint32(unix.Getgid()), early: true,
+		namespaces: DefaultNamespaces(), uid: uint32(unix.Getuid()), gid: uint32(unix.Getgid()), early: true, ahead: true, leaf: -1,
 		made: make(chan struct{}), release: make(chan struct{}),
 		launcher: int(entryLauncher), channel: int(entryPair[0]), program: int(entryProgram), pidfd: -1,
 	}

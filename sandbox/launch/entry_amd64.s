@@ -36,6 +36,13 @@ TEXT ·entry(SB), NOSPLIT|NOFRAME, $0
 	CMPL (SI), $0x006e7572 // "run" with its end
 	JNE  start
 
+	// Nothing of a run prints local times, but package initialisers look for
+	// the local zone in the file system.
+	MOVQ ·entryUTC(SB), AX
+	MOVQ (AX), AX
+	MOVQ ·entryLocal(SB), CX
+	MOVQ AX, (CX)
+
 	// Flags that ask for other namespaces, or for none: "--pl", "--ne".
 	MOVQ $2, CX
 scan:
@@ -89,7 +96,7 @@ scanned:
 	TESTQ AX, AX
 	JNE  dropImage
 
-	// The memory file for the program, empty as yet.
+	// The memory file for the program, with what is done ahead of a plan.
 	LEAQ ·entryProgramName(SB), DI
 	MOVL $0x9, SI // MFD_CLOEXEC|MFD_NOEXEC_SEAL
 	MOVL $SYS_memfd_create, AX
@@ -97,6 +104,13 @@ scanned:
 	TESTQ AX, AX
 	JLT  dropImage
 	MOVQ AX, R15
+	MOVQ R15, DI
+	MOVQ ·entryAhead(SB), SI
+	MOVQ ·entryAhead+8(SB), DX
+	MOVL $SYS_write, AX
+	SYSCALL
+	CMPQ AX, ·entryAhead+8(SB)
+	JNE  dropProgram
 
 	MOVL $1, DI       // AF_UNIX
 	MOVL $0x80005, SI // SOCK_SEQPACKET|SOCK_CLOEXEC

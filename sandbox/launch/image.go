@@ -31,7 +31,7 @@ func sealedMemfd(name string, content []byte, flags int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := writeAll(f, content); err != nil {
+	if err := writeAll(f, content, 0); err != nil {
 		unix.Close(f)
 		return -1, fmt.Errorf("writing a memory file: %w", err)
 	}
@@ -56,13 +56,13 @@ func memfd(name string, flags int) (int, error) {
 	return f, nil
 }
 
-func writeAll(f int, b []byte) error {
+func writeAll(f int, b []byte, at int64) error {
 	for len(b) > 0 {
-		w, err := unix.Write(f, b)
+		w, err := unix.Pwrite(f, b, at)
 		if err != nil {
 			return err
 		}
-		b = b[w:]
+		b, at = b[w:], at+int64(w)
 	}
 	return nil
 }

@@ -30,8 +30,8 @@ var removers = []string{"/usr/bin/rm", "/bin/rm"}
 func StartJanitor(cfg *JanitorConfig) (*Janitor, error) {
 	p := &plan.Plan{IDs: cfg.IDs, Namespaces: []plan.Namespace{plan.User}, Ops: []plan.Op{{Kind: plan.MapIDs}}}
 	c := Clone(p.Namespaces, cfg.IDs.CloneUID, cfg.IDs.CloneGID)
-	block, err := janitorProgram(p, cfg.Paths)
-	box, err := c.start(p, block, err)
+	program, err := janitorProgram(p, cfg.Paths)
+	box, err := c.start(p, program, err)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func StartJanitor(cfg *JanitorConfig) (*Janitor, error) {
 
 // janitorProgram waits for the end of the channel, whatever brings it about,
 // and becomes rm.
-func janitorProgram(p *plan.Plan, paths []string) ([]byte, error) {
+func janitorProgram(p *plan.Plan, paths []string) (block, error) {
 	l := &lowering{program: newProgram(), plan: p, readBack: map[int]uint64{}}
 	// A session of its own: what a terminal sends to brig's group, such as the
 	// interrupt that ends brig, is not meant for the janitor.

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,6 @@ type lowering struct {
 	cfg  *Config
 	plan *plan.Plan
 
-	pipe     uint64       // two cells: the release pipe
 	handles  map[int]cell // what Open opened
 	scratch  cell         // the scratch's root
 	tree     cell         // where Mkdir, Symlink and File make things
@@ -27,10 +27,12 @@ type lowering struct {
 	root     cell         // the new root
 	proc     cell         // the sandbox's procfs
 	shm      cell         // its /proc/sysvipc/shm
+	null     cell         // its null device
 	master   cell         // its pseudo-terminal
 	slave    cell
 	uppers   cell // where overlays have their uppers, and the same as a path
 	upperDir string
+	taken    uint // of aheadSources
 	layers   int  // uppers made so far
 	layerDir cell // where the layers of the root are names, see layerBase
 	jobPID   cell
@@ -43,7 +45,7 @@ type lowering struct {
 // lower turns the plan into a program's block, and tells where in it the values
 // read back lie, by op. The plan has passed plan.Check. into says that clone3
 // puts a process into a control group here.
-func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err error) {
+func lower(cfg *Config, into bool) (b block, readBack map[int]uint64, err error) {
 	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
@@ -54,11 +56,11 @@ func lower(cfg *Config, into bool) (block []byte, readBack map[int]uint64, err e
 			l.stop()
 		}
 		if err := l.lowerOp(&l.plan.Ops[i]); err != nil {
-			return nil, nil, err
+			return block{}, nil, err
 		}
 	}
-	block, err = l.block()
-	return block, l.readBack, err
+	b, err = l.block()
+	return b, l.readBack, err
 }
 
 func (l *lowering) lowerOp(op *plan.Op) error {
@@ -72,7 +74,10 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.CgroupNamespace:
 		l.call(unix.SYS_UNSHARE, n(unix.CLONE_NEWCGROUP))
 	case plan.PrivateMounts:
-		l.call(unix.SYS_MOUNT, n(0), l.str("/"), n(0), n(unix.MS_REC|unix.MS_PRIVATE), n(0))
+		l.unlessAhead(aheadPrivate, l.privateMounts)
+		if slices.Contains(l.plan.Namespaces, plan.Net) && l.plan.Find(plan.Loopback) == nil {
+			l.loopback(l.cell(), 0) // it may have been brought up ahead
+		}
 	case plan.Open:
 		return l.open(op)
 	case plan.InitIDs:
@@ -108,19 +113,20 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 	case plan.Devpts:
 		l.devpts(op)
 	case plan.Mask:
-		l.mask(op)
+		// Lowered behind the fork.
 	case plan.Protect:
 		l.protect(op)
 	case plan.Sysctl:
-		l.writeProc(op.Target, op.Data, []unix.Errno{unix.ENOENT})
+		l.sysctl(op)
 	case plan.Hostname:
 		l.call(unix.SYS_SETHOSTNAME, l.str(op.Data), n(uint64(len(op.Data))))
 	case plan.Loopback:
-		l.loopback()
+		l.unlessAhead(aheadLoopback, func(out cell) { l.loopback(out, loopbackUp) })
 	case plan.Affinity:
 		return l.affinity(op)
 	case plan.OOMScore:
-		l.writeProc("self/oom_score_adj", op.Data, nil)
+		l.unlessAhead(aheadOOMScore, func(out cell) { l.openFile(out, l.proc.val(), oomScoreFile, nil) })
+		l.writeOpen(aheadOOMScore.cell(), op.Data, nil)
 	case plan.Pivot:
 		l.pivot()
 	case plan.ReadOnlyRoot:
@@ -169,19 +175,9 @@ func (l *lowering) stop() {
 	l.wait(channelFD, 'X')
 }
 
+// closeDescriptors: what init was started with is closed ahead.
 func (l *lowering) closeDescriptors() {
-	// The program stays mapped without its descriptor.
-	l.call(unix.SYS_CLOSE_RANGE, n(programFD), n(1<<32-1), n(0))
-	// The numbers signalFD, releaseReadFD and releaseWriteFD follow from this
-	// order. SIGCHLD is blocked so that it is read, not delivered.
-	set := l.words(1 << (unix.SIGCHLD - 1))
-	l.call(unix.SYS_RT_SIGPROCMASK, n(unix.SIG_SETMASK), n(set), n(0), n(8))
-	l.call(unix.SYS_SIGNALFD4, fd(-1), n(set), n(8), n(unix.SFD_CLOEXEC))
-	l.pipe = l.alloc(8)
-	l.call(unix.SYS_PIPE2, n(l.pipe), n(unix.O_CLOEXEC))
 	l.receiveDescriptors()
-	// The modes of what is made are the plan's; the job gets a usual mask.
-	l.call(unix.SYS_UMASK, n(0))
 }
 
 // receiveDescriptors takes what brig sends behind the program: the job's
@@ -212,9 +208,11 @@ func (l *lowering) mapIDs() {
 	}
 	// A map of one id needs no privilege, but setgroups must be given up
 	// first, see user_namespaces(7).
-	l.writeFile(fd(unix.AT_FDCWD), "/proc/self/setgroups", "deny", nil)
-	l.writeFile(fd(unix.AT_FDCWD), "/proc/self/uid_map", mapText(l.plan.IDs.UID), nil)
-	l.writeFile(fd(unix.AT_FDCWD), "/proc/self/gid_map", mapText(l.plan.IDs.GID), nil)
+	for i, text := range [...]string{"deny", mapText(l.plan.IDs.UID), mapText(l.plan.IDs.GID)} {
+		a := aheadSetgroups + ahead(i)
+		l.unlessAhead(a, func(out cell) { l.openFile(out, fd(unix.AT_FDCWD), idFiles[i], nil) })
+		l.writeOpen(a.cell(), text, nil)
+	}
 }
 
 func mapText(list []plan.Mapping) string {
@@ -225,9 +223,14 @@ func mapText(list []plan.Mapping) string {
 	return string(b)
 }
 
-// writeFile writes text to an existing file below dir.
-func (l *lowering) writeFile(dir arg, path, text string, ok []unix.Errno) {
-	f := l.getOK(ok, unix.SYS_OPENAT, dir, l.str(path), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0))
+// openFile opens an existing file below dir for writing.
+func (l *lowering) openFile(out cell, dir arg, path string, ok []unix.Errno) {
+	l.getInto(out, ok, unix.SYS_OPENAT, dir, l.str(path), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0))
+}
+
+// writeOpen writes text to a file that is open, unless ok let it be absent, and
+// closes it.
+func (l *lowering) writeOpen(f cell, text string, ok []unix.Errno) {
 	if len(ok) > 0 {
 		ok = []unix.Errno{unix.EBADF}
 	}
@@ -235,10 +238,19 @@ func (l *lowering) writeFile(dir arg, path, text string, ok []unix.Errno) {
 	l.callOK(ok, unix.SYS_CLOSE, f.val())
 }
 
-// writeProc writes to a file of the sandbox's own procfs, reached through the
+// sysctl writes to a file of the sandbox's own procfs, reached through the
 // descriptor its mount gave, so that no path of the job's world is followed.
-func (l *lowering) writeProc(path, text string, ok []unix.Errno) {
-	l.writeFile(l.proc.val(), path, text, ok)
+// What this kernel does not have is left out.
+func (l *lowering) sysctl(op *plan.Op) {
+	absent := []unix.Errno{unix.ENOENT}
+	if op.Target == namespacesFile {
+		l.unlessAhead(aheadNamespaces, func(out cell) { l.openFile(out, l.proc.val(), op.Target, absent) })
+		l.writeOpen(aheadNamespaces.cell(), op.Data, absent)
+		return
+	}
+	f := l.cell()
+	l.openFile(f, l.proc.val(), op.Target, absent)
+	l.writeOpen(f, op.Data, absent)
 }
 
 // spareInit lets the kernel choose any process of the job before init when the
@@ -311,9 +323,26 @@ func (l *lowering) fork() error {
 			return err
 		}
 	}
-	l.program.plan = forkIndex
 	l.setArg(at, 0, l.position())
+	l.behindFork()
+	l.program.plan = forkIndex
 	return nil
+}
+
+// behindFork is what init does while the job's process gets itself ready, which
+// takes about as long. That process executes nothing before init has told it to,
+// in release, and needs neither the old root nor what is masked.
+func (l *lowering) behindFork() {
+	for i := range l.plan.Ops {
+		l.program.plan = uint32(i)
+		switch op := &l.plan.Ops[i]; op.Kind {
+		case plan.Mask:
+			l.mask(op)
+		case plan.Pivot:
+			l.leaveOldRoot()
+		default:
+		}
+	}
 }
 
 func (l *lowering) mkdir(op *plan.Op) {
@@ -336,11 +365,13 @@ func (l *lowering) affinity(op *plan.Op) error {
 	return nil
 }
 
-func (l *lowering) loopback() {
-	s := l.get(unix.SYS_SOCKET, n(unix.AF_INET), n(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), n(0))
-	ifreq := l.alloc(40)
-	copy(l.data[ifreq-baseAddress-headerSize:], "lo")
-	l.put16(ifreq+16, unix.IFF_UP|unix.IFF_RUNNING)
-	l.call(unix.SYS_IOCTL, s.val(), n(unix.SIOCSIFFLAGS), n(ifreq))
-	l.call(unix.SYS_CLOSE, s.val())
+// loopback brings the sandbox's own loopback up, or takes it down where the
+// plan wants none.
+func (p *program) loopback(out cell, flags uint16) {
+	s := p.get(unix.SYS_SOCKET, n(unix.AF_INET), n(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), n(0))
+	request := p.alloc(40) // struct ifreq
+	copy(p.data[request-p.base:], "lo")
+	p.put16(request+16, flags)
+	p.getInto(out, nil, unix.SYS_IOCTL, s.val(), n(unix.SIOCSIFFLAGS), n(request))
+	p.call(unix.SYS_CLOSE, s.val())
 }

@@ -25,7 +25,7 @@ func (l *lowering) layerBase() int {
 		}
 	}
 	root := l.plan.Find(plan.Root)
-	return firstFreeFD + 32 + len(l.cfg.Packs) + opens - len(root.Layers)
+	return max(aheadFD+int(aheadCount), firstFreeFD+32+len(l.cfg.Packs)+opens-len(root.Layers))
 }
 
 // numberLayer gives a layer of the root its own descriptor number.

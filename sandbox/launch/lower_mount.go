@@ -2,6 +2,7 @@ package launch
 
 import (
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -23,10 +24,12 @@ func (l *lowering) open(op *plan.Op) error {
 		h = l.getOK(absent, unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str(op.Source),
 			n(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC), n(0))
 	default:
-		// A copy that is not recursive would be refused: the mounts below are
-		// locked to each other in a new user namespace.
-		h = l.getOK(absent, unix.SYS_OPEN_TREE, fd(unix.AT_FDCWD), l.str(op.Source),
-			n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW))
+		if a, ok := l.sourceAhead(op.Source); ok {
+			h = a.cell()
+			l.unlessAhead(a, func(out cell) { l.copyMount(out, op.Source, absent) })
+			break
+		}
+		h = l.copyMount(l.cell(), op.Source, absent)
 	}
 	h = l.numberLayer(op.Handle, h)
 	l.handles[op.Handle] = h
@@ -48,6 +51,18 @@ func (l *lowering) open(op *plan.Op) error {
 		l.setattrOK(gone(op), h.val(), l.str(""), unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, mountAttrs(op.Flags))
 	}
 	return nil
+}
+
+// copyMount opens a detached copy of a mount. One that is not recursive would be
+// refused: the mounts below are locked to each other in a new user namespace.
+func (p *program) copyMount(out cell, source string, ok []unix.Errno) cell {
+	return p.getInto(out, ok, unix.SYS_OPEN_TREE, fd(unix.AT_FDCWD), p.str(source),
+		n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// privateMounts keeps what is mounted from now on from the caller's namespace.
+func (p *program) privateMounts(out cell) {
+	p.getInto(out, nil, unix.SYS_MOUNT, n(0), p.str("/"), n(0), n(unix.MS_REC|unix.MS_PRIVATE), n(0))
 }
 
 // gone are the errnos of calls on an optional source that was not there.
@@ -87,19 +102,23 @@ func (l *lowering) setattrOK(ok []unix.Errno, dir, path arg, flags, set uint64) 
 }
 
 // newMount makes a detached mount of a fresh file system.
-func (l *lowering) newMount(fstype string, attrs uint64, options ...string) cell {
-	f := l.get(unix.SYS_FSOPEN, l.str(fstype), n(unix.FSOPEN_CLOEXEC))
+func (p *program) newMount(fstype string, attrs uint64, options ...string) cell {
+	return p.newMountInto(p.cell(), fstype, attrs, options...)
+}
+
+func (p *program) newMountInto(out cell, fstype string, attrs uint64, options ...string) cell {
+	f := p.get(unix.SYS_FSOPEN, p.str(fstype), n(unix.FSOPEN_CLOEXEC))
 	for i := 0; i+1 < len(options); i += 2 {
 		if options[i+1] == "" {
-			l.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_SET_FLAG), l.str(options[i]), n(0), n(0))
+			p.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_SET_FLAG), p.str(options[i]), n(0), n(0))
 			continue
 		}
-		l.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_SET_STRING), l.str(options[i]), l.str(options[i+1]), n(0))
+		p.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_SET_STRING), p.str(options[i]), p.str(options[i+1]), n(0))
 	}
-	l.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_CMD_CREATE), n(0), n(0), n(0))
-	m := l.get(unix.SYS_FSMOUNT, f.val(), n(unix.FSMOUNT_CLOEXEC), n(attrs))
-	l.call(unix.SYS_CLOSE, f.val())
-	return m
+	p.call(unix.SYS_FSCONFIG, f.val(), n(unix.FSCONFIG_CMD_CREATE), n(0), n(0), n(0))
+	p.getInto(out, nil, unix.SYS_FSMOUNT, f.val(), n(unix.FSMOUNT_CLOEXEC), n(attrs))
+	p.call(unix.SYS_CLOSE, f.val())
+	return out
 }
 
 func (l *lowering) tmpfs(op *plan.Op) cell {
@@ -211,13 +230,40 @@ func (l *lowering) inRoot(path string, flags uint64, nofollow bool, ok []unix.Er
 
 // attach mounts a detached mount on the op's target.
 func (l *lowering) attach(m cell, op *plan.Op) {
-	t := l.inRoot(op.Target, unix.O_PATH, op.Flags.Has(plan.NoFollow), nil)
 	ok := gone(op)
-	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
-	l.call(unix.SYS_CLOSE, t.val())
+	if l.ownTarget(op.Target) {
+		l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), l.root.val(), l.rel(op.Target), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	} else {
+		t := l.inRoot(op.Target, unix.O_PATH, op.Flags.Has(plan.NoFollow), nil)
+		l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+		l.call(unix.SYS_CLOSE, t.val())
+	}
 	if op.Kind != plan.Proc && op.Kind != plan.Tmpfs { // these are sent to the parent
 		l.callOK(ok, unix.SYS_CLOSE, m.val())
 	}
+}
+
+// ownTarget tells whether a path leads through nothing but directories that
+// init itself has made in a scratch that nobody else has seen: then its name can
+// be used as it is.
+func (l *lowering) ownTarget(path string) bool {
+	if l.root != l.scratch {
+		return false
+	}
+	made := false
+	for i := range l.program.plan {
+		op := &l.plan.Ops[i]
+		switch op.Kind {
+		case plan.Mkdir, plan.File:
+			made = made || op.Target == path
+		case plan.Symlink, plan.Bind, plan.Overlay, plan.Tmpfs, plan.Proc, plan.Devpts, plan.CgroupMount, plan.Mountpoint, plan.Copy:
+			if op.Target == path || strings.HasPrefix(path, op.Target) && path[len(op.Target)] == '/' {
+				return false
+			}
+		default:
+		}
+	}
+	return made
 }
 
 // mountpoint makes what is missing of a path, one component at a time, each
@@ -258,14 +304,18 @@ func lastSlash(s string) int {
 }
 
 func (l *lowering) procMount(op *plan.Op) {
-	l.proc = l.newMount("proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	l.proc, l.shm = aheadProc.cell(), aheadShm.cell()
+	l.unlessAhead(aheadProc, func(out cell) { l.newMountInto(out, "proc", procAttrs) })
 	// Opened inside the IPC namespace, it goes on showing that one's segments.
-	l.shm = l.getOK([]unix.Errno{unix.ENOENT}, unix.SYS_OPENAT, l.proc.val(), l.str("sysvipc/shm"), n(unix.O_RDONLY|unix.O_CLOEXEC), n(0))
+	l.unlessAhead(aheadShm, func(out cell) {
+		l.getInto(out, []unix.Errno{unix.ENOENT}, unix.SYS_OPENAT, l.proc.val(), l.str(shmFile), n(unix.O_RDONLY|unix.O_CLOEXEC), n(0))
+	})
 	l.attach(l.proc, op)
 }
 
 func (l *lowering) devpts(op *plan.Op) {
-	m := l.newMount("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "newinstance", "", "ptmxmode", "666", "mode", "620")
+	m := aheadDevpts.cell()
+	l.unlessAhead(aheadDevpts, func(out cell) { l.newMountInto(out, "devpts", devptsAttrs, devptsOptions...) })
 	if l.plan.Stdio == plan.Terminal {
 		l.master = l.get(unix.SYS_OPENAT, m.val(), l.str("ptmx"), n(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC), n(0))
 		l.call(unix.SYS_IOCTL, l.master.val(), n(unix.TIOCSPTLCK), n(l.words(0)))
@@ -286,9 +336,10 @@ func (l *lowering) mask(op *plan.Op) {
 		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
 	} else {
 		// The sandbox's own null device: its source was checked to be one.
-		null := l.inRoot("/dev/null", unix.O_PATH, true, nil)
-		m = l.get(unix.SYS_OPEN_TREE, null.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
-		l.call(unix.SYS_CLOSE, null.val())
+		if l.null == 0 {
+			l.null = l.inRoot("/dev/null", unix.O_PATH, true, nil)
+		}
+		m = l.get(unix.SYS_OPEN_TREE, l.null.val(), l.str(""), n(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
 	}
 	l.callOK(ok, unix.SYS_MOVE_MOUNT, m.val(), l.str(""), t.val(), l.str(""), n(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
 	l.call(unix.SYS_CLOSE, m.val())
@@ -306,11 +357,15 @@ func (l *lowering) protect(op *plan.Op) {
 	l.call(unix.SYS_CLOSE, t.val())
 }
 
-// pivot makes the current directory the root and lets go of the old one. With
-// both arguments alike the old root lies on top of the new one and is the first
-// to go, see pivot_root(2).
+// pivot makes the current directory the root. With both arguments alike the old
+// root lies on top of the new one and is the first to go, see pivot_root(2).
 func (l *lowering) pivot() {
 	l.call(unix.SYS_PIVOT_ROOT, l.str("."), l.str("."))
+}
+
+// leaveOldRoot lets go of the old root. Init does it while the job's process
+// gets itself ready: that executes nothing before init has told it to.
+func (l *lowering) leaveOldRoot() {
 	l.call(unix.SYS_UMOUNT2, l.str("."), n(unix.MNT_DETACH))
 	l.call(unix.SYS_CHDIR, l.str("/"))
 }

@@ -100,7 +100,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 			if block, _, err := lower(cfg, into); err != nil {
 				t.Error(err)
 			} else {
-				verify(t, cfg, block)
+				verify(t, cfg, slices.Concat(block.data, block.ops))
 			}
 		}
 	}
@@ -119,7 +119,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 		if block, _, err := lower(cfg, false); err != nil {
 			t.Errorf("%s: %v", &root, err)
 		} else {
-			verify(t, cfg, block)
+			verify(t, cfg, slices.Concat(block.data, block.ops))
 		}
 	}
 }
@@ -140,7 +140,7 @@ func verify(t *testing.T, cfg *Config, block []byte) {
 	for at := ops; at < end; at += opSize {
 		o := block[at-baseAddress:][:opSize]
 		kind, load, index := e.Uint16(o), e.Uint16(o[2:]), e.Uint32(o[4:])
-		if kind < kindCall || kind > kindServe || int(index) >= len(cfg.Plan.Ops) {
+		if kind < kindCall || kind > kindSkip || int(index) >= len(cfg.Plan.Ops) {
 			t.Fatalf("op at %#x: kind %d of op %d", at, kind, index)
 		}
 		from := cfg.Plan.Ops[index].Kind
@@ -152,7 +152,11 @@ func verify(t *testing.T, cfg *Config, block []byte) {
 				}
 				continue
 			}
-			if v < baseAddress+headerSize || v >= ops {
+			if kept := v >= aheadAddress+8 && v < uint64(aheadCount.cell()); kept {
+				if kind != kindSkip && !written[v] {
+					t.Errorf("%s: what is kept at %#x is used without being made", from, v)
+				}
+			} else if v < baseAddress+headerSize || v >= ops {
 				t.Errorf("%s: cell %#x of argument %d is not in the block", from, v, i)
 			} else if !written[v] && e.Uint32(block[v-baseAddress:]) == ^uint32(0) {
 				t.Errorf("%s: cell %#x of argument %d was never written (call %d)", from, v, i, e.Uint64(o[8:]))
@@ -167,11 +171,25 @@ func verify(t *testing.T, cfg *Config, block []byte) {
 			target := e.Uint64(o[16:])
 			if target <= (at-ops)/opSize+1 || target >= (end-ops)/opSize {
 				t.Errorf("fork to op %d", target)
-			} else if next := e.Uint32(block[ops+target*opSize-baseAddress+4:]); cfg.Plan.Ops[next].Kind != plan.InitIDs {
+			} else if next := e.Uint32(block[ops+target*opSize-baseAddress+4:]); cfg.Plan.Ops[next].Kind != plan.Mask {
 				t.Errorf("init goes on with %s", cfg.Plan.Ops[next].Kind)
 			}
 		case kindServe:
 			serves++
+		case kindSkip:
+			// What is left out makes what is in the cell, and nothing else that
+			// comes later is left out with it.
+			span, makes := e.Uint64(o[24:]), false
+			for i := range span {
+				made := block[at+(1+i)*opSize-baseAddress:]
+				makes = makes || e.Uint64(made[64:]) == e.Uint64(o[16:])
+				if e.Uint16(made) != kindCall || e.Uint32(made[4:]) != index {
+					t.Errorf("%s: leaves out an op of kind %d of op %d", from, e.Uint16(made), e.Uint32(made[4:]))
+				}
+			}
+			if !makes {
+				t.Errorf("%s: leaves out %d ops that do not make it", from, span)
+			}
 		}
 	}
 	if forks != 1 || serves != 1 || e.Uint16(block[len(block)-opSize:]) != kindServe {

@@ -14,6 +14,12 @@ const (
 	headerSize  = 488
 	opSize      = 88
 	reportAt    = 32
+	// The part that init carries out before there is a plan lies below
+	// baseAddress, at the start of the memory file; see ahead.go.
+	aheadRoom    = 8192
+	aheadAddress = baseAddress - aheadRoom
+	// anyErrno in the first place tolerates every errno.
+	anyErrno = 0xffff
 	// maxProgram bounds the block; a program holds argv, the environment and
 	// small files, and the kernel bounds the first two at 6 MiB.
 	maxProgram = 64 << 20
@@ -27,6 +33,8 @@ const (
 	kindFork
 	kindExec
 	kindServe
+	kindSkip
+	kindJump
 )
 
 // The descriptors with which init and the job's process start. signalFD and
@@ -64,14 +72,16 @@ func (c cell) at() arg { return arg{v: uint64(c)} }
 
 // program is a block under construction.
 type program struct {
-	data []byte // from baseAddress+headerSize
+	base uint64 // the address of data
+	data []byte
 	ops  []byte
 	plan uint32 // the op of the plan that is being lowered
 	strs map[string]uint64
+	soft bool // no errno of a call is a failure
 }
 
 func newProgram() *program {
-	return &program{data: make([]byte, 0, 24<<10), ops: make([]byte, 0, 640*opSize), strs: make(map[string]uint64, 64)}
+	return &program{base: baseAddress, data: make([]byte, headerSize, 24<<10), ops: make([]byte, 0, 640*opSize), strs: make(map[string]uint64, 64)}
 }
 
 // alloc reserves size bytes of zeroes, aligned to 8, and returns their address.
@@ -81,13 +91,13 @@ func (p *program) alloc(size int) uint64 {
 	}
 	at := len(p.data)
 	p.data = append(p.data, make([]byte, size)...)
-	return baseAddress + headerSize + uint64(at)
+	return p.base + uint64(at)
 }
 
 // bytes stores b and returns its address.
 func (p *program) bytes(b []byte) uint64 {
 	at := p.alloc(len(b))
-	copy(p.data[at-baseAddress-headerSize:], b)
+	copy(p.data[at-p.base:], b)
 	return at
 }
 
@@ -96,8 +106,10 @@ func (p *program) str(s string) arg {
 	at, ok := p.strs[s]
 	if !ok {
 		at = p.alloc(len(s) + 1)
-		copy(p.data[at-baseAddress-headerSize:], s)
-		p.strs[s] = at
+		copy(p.data[at-p.base:], s)
+		if p.strs != nil {
+			p.strs[s] = at
+		}
 	}
 	return n(at)
 }
@@ -112,15 +124,15 @@ func (p *program) words(ws ...uint64) uint64 {
 }
 
 func (p *program) put64(at, v uint64) {
-	binary.NativeEndian.PutUint64(p.data[at-baseAddress-headerSize:], v)
+	binary.NativeEndian.PutUint64(p.data[at-p.base:], v)
 }
 
 func (p *program) put32(at uint64, v uint32) {
-	binary.NativeEndian.PutUint32(p.data[at-baseAddress-headerSize:], v)
+	binary.NativeEndian.PutUint32(p.data[at-p.base:], v)
 }
 
 func (p *program) put16(at uint64, v uint16) {
-	binary.NativeEndian.PutUint16(p.data[at-baseAddress-headerSize:], v)
+	binary.NativeEndian.PutUint16(p.data[at-p.base:], v)
 }
 
 // cell reserves a result cell. Until it is written it holds -1, which is no
@@ -136,7 +148,7 @@ func (p *program) pointers(list []string) uint64 {
 	ptrs := make([]uint64, 0, len(list)+1)
 	for _, s := range list {
 		at := p.alloc(len(s) + 1)
-		copy(p.data[at-baseAddress-headerSize:], s)
+		copy(p.data[at-p.base:], s)
 		ptrs = append(ptrs, at)
 	}
 	return p.words(append(ptrs, 0)...)
@@ -167,11 +179,11 @@ func (p *program) op(kind uint16, nr uint64, out cell, ok []unix.Errno, args ...
 }
 
 // call appends a system call whose result does not matter.
-func (p *program) call(nr uint64, args ...arg) { p.op(kindCall, nr, 0, nil, args...) }
+func (p *program) call(nr uint64, args ...arg) { p.callOK(nil, nr, args...) }
 
 // callOK is call with errnos, four at most, that are no failure.
 func (p *program) callOK(ok []unix.Errno, nr uint64, args ...arg) {
-	p.op(kindCall, nr, 0, ok, args...)
+	p.getInto(0, ok, nr, args...)
 }
 
 // get appends a call whose result, usually a descriptor, is kept.
@@ -180,7 +192,14 @@ func (p *program) get(nr uint64, args ...arg) cell { return p.getOK(nil, nr, arg
 // getOK is get with errnos that are no failure; the cell then holds a negative
 // number, with which later calls fail with EBADF.
 func (p *program) getOK(ok []unix.Errno, nr uint64, args ...arg) cell {
-	out := p.cell()
+	return p.getInto(p.cell(), ok, nr, args...)
+}
+
+// getInto is getOK into a cell that there is.
+func (p *program) getInto(out cell, ok []unix.Errno, nr uint64, args ...arg) cell {
+	if p.soft {
+		ok = []unix.Errno{anyErrno}
+	}
 	p.op(kindCall, nr, out, ok, args...)
 	return out
 }
@@ -201,16 +220,25 @@ func (p *program) setArg(at, i int, v uint64) {
 	binary.NativeEndian.PutUint64(p.ops[at+16+8*i:], v)
 }
 
+// block is a finished program: the header with the data, and behind them the
+// ops. They are not put together, which would copy them once more.
+type block struct{ data, ops []byte }
+
 // block returns the finished program.
-func (p *program) block() ([]byte, error) {
+func (p *program) block() (block, error) {
 	p.alloc(0)
-	size := headerSize + len(p.data) + len(p.ops)
-	if size > maxProgram {
-		return nil, fmt.Errorf("the program would take %d bytes, the most is %d: shorten the arguments or the environment", size, maxProgram)
+	if size := len(p.data) + len(p.ops); size > maxProgram {
+		return block{}, fmt.Errorf("the program would take %d bytes, the most is %d: shorten the arguments or the environment", size, maxProgram)
 	}
-	b := make([]byte, headerSize, size)
-	binary.NativeEndian.PutUint64(b[0:], magic)
-	binary.NativeEndian.PutUint64(b[8:], baseAddress+headerSize+uint64(len(p.data)))
-	b = append(b, p.data...)
-	return append(b, p.ops...), nil
+	binary.NativeEndian.PutUint64(p.data, magic)
+	binary.NativeEndian.PutUint64(p.data[8:], p.base+uint64(len(p.data)))
+	return block{p.data, p.ops}, nil
+}
+
+// write writes the program into the memory file that init has mapped.
+func (b block) write(f int) error {
+	if err := writeAll(f, b.data, aheadRoom); err != nil {
+		return err
+	}
+	return writeAll(f, b.ops, aheadRoom+int64(len(b.data)))
 }

@@ -14,7 +14,7 @@ import (
 
 // data returns the bytes at an address of the program.
 func (p *program) at(addr uint64, size int) []byte {
-	return p.data[addr-baseAddress-headerSize:][:size]
+	return p.data[addr-baseAddress:][:size]
 }
 
 func TestProgramData(t *testing.T) {
@@ -67,12 +67,12 @@ func TestProgramOp(t *testing.T) {
 	if e.Uint16(o[72:]) != uint16(unix.ENOENT) || e.Uint16(o[74:]) != uint16(unix.EBADF) || e.Uint16(o[76:]) != 0 {
 		t.Errorf("tolerated %v", o[72:80])
 	}
-	block, err := p.block()
+	b, err := p.block()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.Uint64(block) != magic || e.Uint64(block[8:]) != baseAddress+uint64(len(block))-opSize {
-		t.Errorf("header %v", block[:16])
+	if e.Uint64(b.data) != magic || e.Uint64(b.data[8:]) != baseAddress+uint64(len(b.data)) || len(b.ops) != opSize {
+		t.Errorf("header %v, %d bytes of ops", b.data[:16], len(b.ops))
 	}
 }
 
@@ -91,8 +91,11 @@ func TestConstantsMatchInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]uint64{"BASE": baseAddress, "MAGIC": magic, "CHANNEL": channelFD, "PROGRAM": programFD} {
-		m := regexp.MustCompile(`(?m)^#define ` + name + ` (\w+?)(?:UL)?$`).FindSubmatch(src)
+	for name, want := range map[string]uint64{
+		"BASE": baseAddress, "MAGIC": magic, "AHEAD": aheadAddress, "ROOM": aheadRoom + maxProgram,
+		"ANY": anyErrno, "CHANNEL": channelFD, "PROGRAM": programFD,
+	} {
+		m := regexp.MustCompile(`(?m)^#define ` + name + ` (\w+?)(?:UL)?(?: /\*.*)?$`).FindSubmatch(src)
 		var got uint64
 		if m == nil {
 			t.Errorf("init.c has no %s", name)
@@ -105,8 +108,8 @@ func TestConstantsMatchInit(t *testing.T) {
 			t.Errorf("init.c does not assert that %s has %d bytes", name, want)
 		}
 	}
-	if !strings.Contains(string(src), "enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE };") ||
-		kindCall != 1 || kindCompare != 2 || kindWait != 3 || kindFork != 4 || kindExec != 5 || kindServe != 6 {
+	if !strings.Contains(string(src), "enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE, SKIP, JUMP };") ||
+		kindCall != 1 || kindCompare != 2 || kindWait != 3 || kindFork != 4 || kindExec != 5 || kindServe != 6 || kindSkip != 7 || kindJump != 8 {
 		t.Error("the kinds of op differ")
 	}
 }

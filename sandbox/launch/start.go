@@ -81,23 +81,25 @@ func Start(cfg *Config) (*Sandbox, error) {
 	if cfg.Group != nil {
 		leaf = cfg.Group.InitLeaf()
 	}
-	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan)) {
+	// What is sent must come below what is kept of what is done ahead.
+	ahead := firstFreeFD+3+len(cfg.Packs)+4 <= aheadFD
+	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan, ahead)) {
 		c.Discard()
 		c = nil
 	}
 	if c == nil {
-		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
+		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, ahead && worthAhead(cfg.Plan.Namespaces))
 	}
 	if leaf >= 0 {
 		<-c.made
 	}
 	// The clone takes longer than the lowering, which is done beside it.
-	block, readBack, err := lower(cfg, c.inLeaf)
-	s, merr := c.start(cfg.Plan, block, err)
+	program, readBack, err := lower(cfg, c.inLeaf)
+	s, merr := c.start(cfg.Plan, program, err)
 	if merr != nil && c.early && err == nil {
 		// What entry could not do, or the same failure with its reason.
-		c = Clone(cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID)
-		s, merr = c.start(cfg.Plan, block, nil)
+		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, c.ahead)
+		s, merr = c.start(cfg.Plan, program, nil)
 	}
 	if merr != nil {
 		return nil, merr
@@ -112,13 +114,13 @@ func Start(cfg *Config) (*Sandbox, error) {
 
 // start waits for the child and gives it its program. An error of making the
 // program ends it.
-func (c *Child) start(p *plan.Plan, block []byte, err error) (*Sandbox, error) {
+func (c *Child) start(p *plan.Plan, b block, err error) (*Sandbox, error) {
 	if cerr := c.wait(); cerr != nil {
 		return nil, errors.Join(cerr, err)
 	}
 	s := &Sandbox{Child: c, plan: p}
 	if err == nil {
-		if err = writeAll(c.program, block); err != nil {
+		if err = b.write(c.program); err != nil {
 			err = fmt.Errorf("writing a memory file: %w", err)
 		}
 	}
@@ -203,7 +205,7 @@ func (s *Sandbox) ReadBack(op int) []byte {
 		size = cpuMaskSize
 	}
 	b := make([]byte, size)
-	if n, err := unix.Pread(s.program, b, int64(at-baseAddress)); err != nil || n != size {
+	if n, err := unix.Pread(s.program, b, int64(at-aheadAddress)); err != nil || n != size {
 		return nil
 	}
 	return b

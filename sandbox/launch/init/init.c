@@ -5,11 +5,14 @@
  * It maps a program (a block of memory made by sandbox/launch) at a fixed
  * address and carries out its ops in order. It allocates nothing, reads no
  * configuration and decides nothing: every path, number and order comes from
- * the program, in which pointers are plain addresses. The kinds of op:
+ * the program, in which pointers are plain addresses. The part at AHEAD is
+ * there from the start, what the plan asks for at BASE when JUMP is reached.
+ * The kinds of op:
  *
  *   CALL     a system call. Arguments are numbers, or the addresses of 32-bit
  *            cells that hold an earlier call's result. An errno in ok[] is
- *            tolerated; any other one ends the sandbox and is reported.
+ *            tolerated, or every one where ok[0] is ANY; any other ends the
+ *            sandbox and is reported.
  *   COMPARE  memory against an expected value, under a mask. A difference
  *            ends the sandbox with the errno the op names.
  *   WAIT     reads one byte from a descriptor and insists on its value. The
@@ -19,6 +22,8 @@
  *            clone_args that puts the child into a control group.
  *   EXEC     tries each path of a list, as execvp(3) does along PATH.
  *   SERVE    init's life: reap, report the job's end, watch the channel.
+ *   SKIP     leaves out the next arg[1] ops unless arg[0] is negative.
+ *   JUMP     goes on with the first op of the part at BASE.
  *
  * Descriptors: 0, 1, 2 are the job's, CHANNEL is a SOCK_SEQPACKET whose other
  * end only brig holds, so that its end of file is brig's death; PROGRAM is the
@@ -43,13 +48,16 @@ typedef unsigned short u16;
 #define CHANNEL 3
 #define PROGRAM 4
 #define BASE 0x1000000000UL
+#define AHEAD 0xfffffe000UL
+#define ROOM 0x4002000UL /* of both parts together, the most there can be */
+#define ANY 0xffff
 #define MAGIC 0x31676972622d6f62UL
 #define MAP_SHARED_ 0x01
 #define PROT_RW 3
 #define RUSAGE_SELF_ 0
 #define RUSAGE_CHILDREN_ (-1)
 
-enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE };
+enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE, SKIP, JUMP };
 
 /* One op, 88 bytes. Mirrors sandbox/launch/program.go. */
 struct op {
@@ -155,7 +163,9 @@ static void send_report(u32 type)
 static void fail(int is_job, struct op *op, long err) __attribute__((noreturn));
 static void fail(int is_job, struct op *op, long err)
 {
-	if (is_job) {
+	if ((u64)op < BASE) {
+		leave(125); /* nobody listens yet */
+	} else if (is_job) {
 		H->job_plan = op->plan;
 		H->job_err = err;
 	} else {
@@ -171,7 +181,7 @@ static int tolerated(struct op *op, long r)
 	for (int i = 0; i < 4; i++)
 		if (op->ok[i] && op->ok[i] == -r)
 			return 1;
-	return 0;
+	return op->ok[0] == ANY;
 }
 
 /* The value at address p, width bytes wide. */
@@ -278,7 +288,7 @@ static void serve(int signals, int job, int stay)
 static void run(void) __attribute__((noreturn));
 static void run(void)
 {
-	struct op *ops = (struct op *)H->ops, *op = ops;
+	struct op *ops = *(struct op **)AHEAD, *op = ops;
 	int is_job = 0;
 	for (;; op++) {
 		u64 a[6];
@@ -314,6 +324,16 @@ static void run(void)
 			break;
 		case SERVE:
 			serve(a[0], a[1], a[2]);
+		case SKIP:
+			if ((long)a[0] >= 0)
+				op += a[1];
+			continue;
+		case JUMP:
+			if (H->magic != MAGIC)
+				leave(125);
+			ops = (struct op *)H->ops;
+			op = ops - 1;
+			continue;
 		default:
 			r = -ENOSYS;
 		}
@@ -352,13 +372,9 @@ void _start(void) __attribute__((noreturn));
 void _start(void)
 {
 	launch();
-	/* Brig writes the program while this process is being made. */
-	wait_byte(CHANNEL, 'P');
-	long size = sys(__NR_lseek, PROGRAM, 0, 2 /* SEEK_END */, 0, 0, 0);
-	if (size < (long)sizeof(struct header))
-		leave(125);
-	long p = sys(__NR_mmap, BASE, size, PROT_RW, MAP_SHARED_ | MAP_FIXED_NOREPLACE, PROGRAM, 0);
-	if (p != (long)BASE || H->magic != MAGIC)
+	/* Brig makes the part at BASE while the one at AHEAD is carried out. */
+	long p = sys(__NR_mmap, AHEAD, ROOM, PROT_RW, MAP_SHARED_ | MAP_FIXED_NOREPLACE, PROGRAM, 0);
+	if (p != (long)AHEAD)
 		leave(125);
 	run();
 }
