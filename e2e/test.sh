@@ -57,6 +57,10 @@ tests_as_root() {
 # role has it in one of the machines, and in both what only a machine with
 # systemd can show. `make vm-test` leaves out nothing.
 tests_in_machines() {
+	if [[ ${BRIG_TEST_MACHINES-} == off ]]; then
+		echo "not run: BRIG_TEST_MACHINES is off; run make vm-test"
+		return
+	fi
 	"$GO" test -tags machines -count=1 -timeout 60m -v -run '^TestMachines$' \
 		-skip '^TestMachines$/^debian12$/^root$|^TestMachines$/^debian13$/^user$' ./e2e/vm
 }
