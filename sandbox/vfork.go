@@ -17,16 +17,22 @@ import (
 // many young children as threads usually start at once. Nothing is gained with
 // old ones: for each that does not count, one thread waits, for one that lives in
 // the same memory.
+//
+// A child that the parent no longer waits for may still be on its way into its
+// own memory, and sizes may change between the reading of one and the other: a
+// sum with a child that is hardly older makes it doubtful.
 const (
 	maxBorrowers  = 4
 	borrowerTicks = userHZ / 10
+	doubtfulTicks = 2 * userHZ
 )
 
 // lent is what is counted twice because children live in their parents'
 // memory: never more than is counted for the parent itself, so that a parent
 // whose pages are those of a host file lends nothing. waiting tells how many
-// threads of a process wait for a child made by vfork.
-func lent(all map[int]procStat, own map[int]int64, now int64, waiting func(pid int) int) int64 {
+// threads of a process wait for a child made by vfork. The sum is doubtful where
+// another child may be one as well.
+func lent(all map[int]procStat, own map[int]int64, now int64, waiting func(pid int) int) (sum int64, doubtful bool) {
 	waits := map[int]int{}
 	waitsOf := func(pid int) int {
 		n, ok := waits[pid]
@@ -44,15 +50,12 @@ func lent(all map[int]procStat, own map[int]int64, now int64, waiting func(pid i
 		young = now-st.started <= borrowerTicks
 		return young, !young && waitsOf(st.parent) > 0
 	}
-	var sum int64
 	youngs, olds := map[int]int{}, map[int]int{}
 	for pid, st := range all {
 		young, old := borrows(st)
-		if !young && !old {
-			continue
-		}
-		if y, o := borrows(all[st.parent]); y || o {
-			continue
+		lender, ok := all[st.parent]
+		if y, o := borrows(lender); y || o {
+			young, old = false, false
 		}
 		switch {
 		case young && youngs[st.parent] < maxBorrowers:
@@ -60,11 +63,12 @@ func lent(all map[int]procStat, own map[int]int64, now int64, waiting func(pid i
 		case old && olds[st.parent] < waitsOf(st.parent):
 			olds[st.parent]++
 		default:
+			doubtful = doubtful || ok && st.vsize == lender.vsize && now-st.started <= doubtfulTicks
 			continue
 		}
 		sum += min(own[pid], own[st.parent])
 	}
-	return sum
+	return sum, doubtful
 }
 
 // vforking counts the threads of a process that wait in the kernel for a child
