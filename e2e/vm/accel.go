@@ -33,8 +33,9 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // then dies of a breakpoint of its own ("Oops: int3"). One processor without
 // others to wait for also does more for a CPU of the host. See guest.processors.
 var tcg = processor{
-	qemu:   []string{"-accel", "tcg,thread=multi", "-cpu", "max,erms=off,xsave=off,smap=off,smep=off,pku=off,la57=off"},
-	kernel: "maxcpus=1 mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1",
+	qemu: []string{"-accel", "tcg,thread=multi", "-cpu", "max,erms=off,xsave=off,smap=off,smep=off,pku=off,la57=off"},
+	kernel: "maxcpus=1 mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
+		"systemd.default_timeout_start_sec=600",
 }
 
 // accelerator picks KVM where a kernel truly boots with it, else emulation. A

@@ -106,6 +106,6 @@ func (g *guest) processors(t *testing.T) (undo func()) {
 	if !g.slow {
 		return func() {}
 	}
-	g.must(t, g.root, "systemd-run --quiet --unit=brig-quota -p CPUQuota=50% sleep infinity && echo 1"+online)
-	return func() { g.must(t, g.root, "echo 0"+online+"; systemctl stop brig-quota") }
+	g.must(t, g.root, "systemd-run --quiet --unit=quota -p CPUQuota=50% sleep infinity && echo 1"+online)
+	return func() { g.must(t, g.root, "echo 0"+online+"; systemctl stop quota") }
 }
