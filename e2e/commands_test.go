@@ -25,6 +25,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"need":      cmdNeed,
 	"needflag":  cmdNeedFlag,
 	"payload":   cmdPayload,
+	"registry":  cmdRegistry,
 	"unreached": cmdUnreached,
 }
 

@@ -20,11 +20,14 @@ needed=(
 
 # What only some tests need, which are skipped without it: those on an old kernel
 # and in virtual machines, the one that reads the script of brig doctor, and
-# images made and read by other tools. Not every distribution and architecture
+# images made, kept and read by other tools. Not every distribution and architecture
 # has it.
 optional=(
 	"command -v skopeo|skopeo"
 	"command -v umoci|umoci"
+	"command -v docker-registry|docker-registry"
+	"command -v buildah|buildah"
+	"command -v podman|podman"
 	"command -v linux.uml|user-mode-linux"
 	"test -x /sbin/insmod|kmod"
 	"test -x /sbin/mke2fs|e2fsprogs"

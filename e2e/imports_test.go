@@ -25,7 +25,7 @@ type importRule struct {
 // importRules are the directions of imports. Tests are free to import more.
 var importRules = []importRule{
 	{
-		from:   []string{"policy/seccomp", "userns", "sandbox/plan", "sandbox/rootfs"},
+		from:   []string{"policy/seccomp", "userns", "sandbox/plan", "sandbox/rootfs", "sandbox/changes"},
 		deny:   []string{module + "/..."},
 		reason: "leaf packages import nothing of brig",
 	},
@@ -131,6 +131,7 @@ func TestImportRulesBite(t *testing.T) {
 	for _, tt := range []struct{ path, imported string }{
 		{"policy/seccomp/x.go", module + "/policy"},
 		{"userns/x.go", module + "/sandbox/plan"},
+		{"sandbox/changes/x.go", module + "/sandbox/engine"},
 		{"policy/x.go", module + "/userns"},
 		{"policy/x.go", "os"},
 		{"sandbox/x.go", module + "/sandbox/engine"},

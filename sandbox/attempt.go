@@ -20,7 +20,9 @@ import (
 // start starts the job on a host as the facts describe it.
 func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease) (*attempt, error) {
 	var upper *upperDir
-	if needsUpper(spec) && !host.TmpfsXattr.OK {
+	if spec.Keep != nil {
+		upper = &upperDir{keep: spec.Keep}
+	} else if needsUpper(spec) && !host.TmpfsXattr.OK {
 		var err error
 		if upper, err = newUpperDir(spec.Policy.User.Map); err != nil {
 			return nil, errUpper(err)
@@ -44,11 +46,18 @@ func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Le
 		spec.Resolved(res)
 	}
 	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper}
+	if spec.Keep != nil && spec.Keep.Resolved != nil {
+		if err := spec.Keep.Resolved(res); err != nil {
+			return nil, err
+		}
+	}
 	if upper != nil {
 		if err := upper.guard(&res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err != nil {
 			return nil, errUpper(err)
 		}
-		sweepUppers(ctx, s)
+		if spec.Keep == nil {
+			sweepUppers(ctx, s)
+		}
 	}
 	filters, err := s.filters(ctx)
 	if err != nil {
@@ -188,7 +197,9 @@ func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
 	if s.group != nil {
 		cfg.Group = s.group
 	}
-	if s.lease != nil {
+	if k := s.spec.Keep; k != nil && k.Lock > 0 {
+		cfg.Keep = k.Lock
+	} else if s.lease != nil {
 		// The ids stay locked until the last process that has them is gone,
 		// also when brig is killed.
 		cfg.Keep = s.lease.FD()
@@ -217,11 +228,15 @@ func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
 }
 
 func (s *attempt) writeMaps(ctx context.Context, pid int) error {
-	ids := userns.IDs{UID: usernsMap(s.res.Plan.IDs.UID), GID: usernsMap(s.res.Plan.IDs.GID)}
-	if s.res.Plan.IDs.By == plan.ByParent {
+	return writeMaps(ctx, pid, &s.res.Plan.IDs, s.host.Tools)
+}
+
+func writeMaps(ctx context.Context, pid int, of *plan.IDs, tools userns.Tools) error {
+	ids := userns.IDs{UID: usernsMap(of.UID), GID: usernsMap(of.GID)}
+	if of.By == plan.ByParent {
 		return userns.WriteMapsDirect(pid, ids)
 	}
-	return userns.WriteMaps(ctx, pid, ids, s.host.Tools)
+	return userns.WriteMaps(ctx, pid, ids, tools)
 }
 
 func usernsMap(list []plan.Mapping) userns.Map {

@@ -25,6 +25,7 @@ type Image struct {
 	Env             []string // NAME=value
 	WorkingDir      string
 	User            string // name or id, [:group]
+	StopSignal      string // name or number
 	Volumes         []string
 	Labels          map[string]string
 }
@@ -64,7 +65,7 @@ const dockerPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 	p := *s.Policy
 	s.Policy = &p
-	s.Layers, s.LayerMap = img.Layers, img.LayerMap
+	s.Layers, s.LayerMap, s.Stored = img.Layers, img.LayerMap, true
 	if err := img.command(s, &o); err != nil {
 		return err
 	}
@@ -83,15 +84,22 @@ func (s *Spec) UseImage(img *Image, o ImageOptions) error {
 	if err := img.volumes(s, &p); err != nil {
 		return err
 	}
-	if w := p.Filesystem.Workdir; w != "" {
-		s.missing = append(s.missing, w)
+	if img.StopSignal != "" && s.Stop.Signal == 0 {
+		sig, err := ParseSignal(img.StopSignal)
+		if err != nil {
+			return newError(CodeBadSpec, fmt.Sprintf("image %s: its stop signal: %s", SafeText(img.Ref), SafeText(err.Error())), "choose one with --stop-signal")
+		}
+		s.Stop.Signal = sig
 	}
-	s.missing = slices.DeleteFunc(s.missing, func(dir string) bool { return rootfs.IsDir(img.Layers, dir) })
-	s.notes = img.notes(u)
+	if w := p.Filesystem.Workdir; w != "" {
+		s.Missing = append(s.Missing, w)
+	}
+	s.Missing = slices.DeleteFunc(s.Missing, func(dir string) bool { return rootfs.IsDir(img.Layers, dir) })
+	s.Notes = img.notes(u)
 	if u.UID != 0 {
 		kept := slices.DeleteFunc(slices.Clone(p.User.Capabilities), func(c string) bool { return !slices.Contains(o.Capabilities, c) })
 		if n := len(p.User.Capabilities) - len(kept); n > 0 {
-			s.notes = append(s.notes, fmt.Sprintf("%d capabilities of the policy are for root, and user %d has none of them", n, u.UID))
+			s.Notes = append(s.Notes, fmt.Sprintf("%d capabilities of the policy are for root, and user %d has none of them", n, u.UID))
 		}
 		p.User.Capabilities = kept
 	}
@@ -196,7 +204,7 @@ func (img *Image) volumes(s *Spec, p *policy.Policy) error {
 	}
 	slices.Sort(list)
 	if !p.Filesystem.ReadOnly {
-		s.missing = list
+		s.Missing = list
 		return nil
 	}
 	p.Filesystem.Mounts = slices.Clone(p.Filesystem.Mounts)

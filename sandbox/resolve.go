@@ -61,13 +61,16 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 	r.open, r.tree, r.mounts = make([]plan.Op, 0, 24), make([]plan.Op, 0, 56), make([]plan.Op, 0, 40)
 	r.plan = &plan.Plan{Version: plan.Version, Stdio: plan.Pipes}
 	r.res = &Resolution{Plan: r.plan}
-	r.plan.Notes = append(r.plan.Notes, spec.notes...)
+	r.plan.Notes = append(r.plan.Notes, spec.Notes...)
 	if spec.Terminal != nil {
 		r.plan.Stdio = plan.Terminal
 	}
+	if s := spec.Stop; s.Signal != 0 && s.Timeout > 0 {
+		r.note("asked to end, the job gets %s and has %s", signalName(s.Signal), s.Timeout)
+	}
 	for _, step := range []func() error{
 		r.checkSpec, r.checkImage, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveGroups, r.resolveRoot, r.resolveMounts,
-		r.resolveCgroup, r.resolveDelegation, r.resolveLimits, r.resolveFilter,
+		r.checkKeep, r.resolveCgroup, r.resolveDelegation, r.resolveLimits, r.resolveFilter,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -213,11 +216,19 @@ func (r *resolver) assemble() {
 	l := &r.p.Limits
 	add(plan.Op{Kind: plan.Scratch, Size: int64(l.Scratch), Inodes: int64(l.ScratchInodes), Mode: 0o755})
 	if r.upper != 0 {
-		add(plan.Op{Kind: plan.Upper, Handle: r.upper})
+		op := plan.Op{Kind: plan.Upper, Handle: r.upper}
+		if r.spec.Keep != nil {
+			op.Flags = plan.Kept
+		}
+		add(op)
 	}
 	add(r.tree...)
 	add(r.root)
-	add(r.mounts...)
+	for i := range r.mounts {
+		if !r.copiedBefore(&r.mounts[i]) {
+			add(r.mounts[i])
+		}
+	}
 	add(r.setup...)
 	add(plan.Op{Kind: plan.Pivot})
 	if r.p.Filesystem.ReadOnly {

@@ -113,7 +113,7 @@ func (r *resolver) topLevel(p string) bool {
 // makeMissing makes the directories that an image wants and has not: Docker
 // makes those of its volumes and its working directory.
 func (r *resolver) makeMissing(mounts []policy.Mount) {
-	for _, dir := range r.spec.missing {
+	for _, dir := range r.spec.Missing {
 		if !r.made[dir] && !r.below(dir, mounts) {
 			r.mounts = append(r.mounts, plan.Op{Kind: plan.Mountpoint, Target: dir, Flags: plan.Directory})
 		}

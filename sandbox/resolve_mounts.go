@@ -83,7 +83,7 @@ func (r *resolver) resolveMount(m *policy.Mount) error {
 	case policy.ReadOnly:
 		return r.bindMount(m, f, plan.ReadOnly)
 	case policy.ReadWrite:
-		if err := r.owns("rw", m); err != nil {
+		if err := r.owns("rw", m, f); err != nil {
 			return err
 		}
 		for _, dir := range r.spec.Private {
@@ -150,12 +150,12 @@ func (r *resolver) bindMount(m *policy.Mount, f probe.File, flags plan.Flags) er
 }
 
 // owns refuses accesses that need the caller's own id inside the sandbox.
-func (r *resolver) owns(access string, m *policy.Mount) error {
-	if r.host.UID == 0 {
+func (r *resolver) owns(access string, m *policy.Mount, f probe.File) error {
+	if r.host.UID == 0 && (!r.spec.Stored || !mapped(r.plan.IDs.UID, f.UID)) {
 		return newError(CodeSource, fmt.Sprintf("%s cannot be given %s: called by root, brig maps unprivileged ids only, and none of them owns it", SafeText(m.Source), access),
 			"run brig as the user whose directory it is, or use access copy or ro")
 	}
-	if r.plan.IDs.Map == string(policy.MapIsolated) {
+	if r.host.UID != 0 && r.plan.IDs.Map == string(policy.MapIsolated) {
 		return newError(CodeSource, fmt.Sprintf("%s cannot be given %s with map isolated: the caller's own id is not in the sandbox, so nothing in it may be written", SafeText(m.Source), access),
 			"use access copy, or --userns keep-id or single")
 	}
@@ -170,7 +170,7 @@ func (r *resolver) cow(m *policy.Mount, f probe.File) error {
 		r.note("%s is copied, not overlaid: called by root, no id of the sandbox owns it", SafeText(m.Source))
 		return r.copyMount(m, f)
 	}
-	if err := r.owns("cow", m); err != nil {
+	if err := r.owns("cow", m, f); err != nil {
 		return err
 	}
 	if f.Type != probe.Dir {

@@ -293,7 +293,17 @@ func (r *resolver) checkLower(dir string) error {
 	if m := mountBelow(r.host.Mounts, dir); m != nil {
 		return lowerHasMount(dir, m)
 	}
-	if r.upper == 0 && !r.host.TmpfsXattr.OK {
+	k := r.spec.Keep
+	if k != nil && within(k.Dir, dir) {
+		return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write and kept: it holds %s, where what the job changes is kept", SafeText(dir), SafeText(k.Dir)),
+			"give a directory that does not, or set XDG_DATA_HOME to a directory elsewhere")
+	}
+	switch {
+	case r.upper != 0:
+	case k != nil:
+		r.upper = r.openSource(k.Dir, probe.File{}, plan.NoSuid|plan.NoDev)
+		r.note("what the job changes is kept in %s", SafeText(k.Dir))
+	case !r.host.TmpfsXattr.OK:
 		upper, err := plannedUpper(r.host)
 		if err != nil {
 			return err

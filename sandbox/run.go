@@ -104,7 +104,7 @@ func begin(ctx context.Context, spec *Spec) (*Sandbox, error) {
 	defer func() {
 		spec.takeChild().Discard()
 	}()
-	host, lease, err := look(spec.Question())
+	host, lease, err := look(spec, spec.Question())
 	if err != nil {
 		return nil, err
 	}
@@ -167,12 +167,11 @@ func (s *Sandbox) live(ctx context.Context) {
 
 func (s *Sandbox) retry(ctx context.Context, host *probe.Host) (*attempt, error) {
 	var lease *userns.Lease
+	var err error
 	if host.UID == 0 {
-		var err error
-		if lease, err = leaseRange(); err != nil {
+		if host.SubIDs, lease, err = rootsIDs(s.spec); err != nil {
 			return nil, err
 		}
-		host.SubIDs = lease.SubIDs()
 	}
 	a, err := start(ctx, s.spec, host, lease)
 	if err != nil && lease != nil {
@@ -192,7 +191,7 @@ func Prepare(spec *Spec) (*Resolution, error) {
 			q.Owners = append(q.Owners, m.Source)
 		}
 	}
-	host, lease, err := look(q)
+	host, lease, err := look(spec, q)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +202,7 @@ func Prepare(spec *Spec) (*Resolution, error) {
 }
 
 // look gathers the facts. Called by root it also sets a range of ids aside.
-func look(q probe.Question) (*probe.Host, *userns.Lease, error) {
+func look(spec *Spec, q probe.Question) (*probe.Host, *userns.Lease, error) {
 	root := os.Getuid() == 0
 	q.SubIDs = q.SubIDs && !root
 	host, err := probe.Quick(q)
@@ -214,25 +213,32 @@ func look(q probe.Question) (*probe.Host, *userns.Lease, error) {
 	if !root {
 		return host, nil, nil
 	}
-	lease, err := leaseRange()
-	if err != nil {
-		return nil, nil, err
-	}
-	host.SubIDs = lease.SubIDs()
-	return host, lease, nil
+	var lease *userns.Lease
+	host.SubIDs, lease, err = rootsIDs(spec)
+	return host, lease, err
 }
 
-// leaseRange sets a range of ids aside that nobody on this host has.
-func leaseRange() (*userns.Lease, error) {
-	lease, err := userns.AllocateRange(userns.AllocateOptions{})
+// rootsIDs are the ids of a sandbox of root's: a range that nobody on this host
+// has, which is held meanwhile, or the one that owns what is stored.
+func rootsIDs(spec *Spec) (userns.SubIDs, *userns.Lease, error) {
+	var ids userns.SubIDs
+	var lease *userns.Lease
+	var err error
+	if spec.Stored || spec.Keep != nil {
+		var r userns.Range
+		r, err = userns.StoredRange(userns.AllocateOptions{})
+		ids.UID, ids.GID = []userns.Range{r}, []userns.Range{r}
+	} else if lease, err = userns.AllocateRange(userns.AllocateOptions{}); err == nil {
+		ids = lease.SubIDs()
+	}
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		return nil, &Error{Code: CodeIDs, Message: p.Cause, Fix: p.Fix, Cause: err}
+		return ids, nil, &Error{Code: CodeIDs, Message: p.Cause, Fix: p.Fix, Cause: err}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("setting a range of ids aside: %w", err)
+		return ids, nil, fmt.Errorf("setting a range of ids aside: %w", err)
 	}
-	return lease, nil
+	return ids, lease, nil
 }
 
 // Wait waits for the end and returns what Run returns.

@@ -65,9 +65,17 @@ type Spec struct {
 	Child *launch.Child
 	// Resolved, where it is not nil, is told what will be done, before it is.
 	Resolved func(*Resolution)
-	// missing are directories that an image wants to be there and has not, notes
-	// what the plan says of it.
-	missing, notes []string
+	// Stored says that files of the sandbox's ids outlive it, or did so before it:
+	// called by root, the ids are then those of userns.StoredRange, instead of
+	// some that nobody has. UseImage sets it, and Keep has the same effect.
+	Stored bool
+	// Missing are directories that an image wants to be there and has not, Notes
+	// what the plan says of it. UseImage sets both.
+	Missing, Notes []string
+	// Stop is how the job is asked to end; the zero value does not ask.
+	Stop Stop
+	// Keep, where it is not nil, makes what the job changes last.
+	Keep *Keep
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.
 	StopAt int
 }

@@ -29,9 +29,10 @@ type supervisor struct {
 
 	mu       sync.Mutex // evidence, job, ended
 	evidence Evidence
-	job      *os.File // the job's pidfd
-	ended    bool     // nothing is added to the evidence any more
-	draining bool     // but for output, when the job ended by itself
+	job      *os.File    // the job's pidfd
+	ended    bool        // nothing is added to the evidence any more
+	draining bool        // but for output, when the job ended by itself
+	late     *time.Timer // ends a job that was asked to end; nil where none was
 
 	poller *poller
 	group  *groupWatch
@@ -123,7 +124,7 @@ func (v *supervisor) signal(sig unix.Signal) error {
 func (v *supervisor) run(ctx context.Context) {
 	s := v.s
 	v.started = time.Now()
-	stop := context.AfterFunc(ctx, func() { v.cancel(signalOf(ctx)) })
+	stop := context.AfterFunc(ctx, func() { v.stop(signalOf(ctx)) })
 	defer stop()
 	var deadline *time.Timer
 	if d := s.spec.Policy.Limits.WallTime; d != policy.Unlimited {
@@ -140,6 +141,9 @@ func (v *supervisor) run(ctx context.Context) {
 	v.mu.Lock()
 	v.draining = !v.ended && err == nil
 	v.ended = true
+	if v.late != nil {
+		v.late.Stop()
+	}
 	v.mu.Unlock()
 	v.finish(err, wall)
 }

@@ -33,6 +33,7 @@ type upperDir struct {
 	path    string
 	lock    *os.File
 	janitor *launch.Janitor
+	keep    *Keep // the directory is the caller's to remove; nil where it is not kept
 }
 
 // plannedUpper is the host's upper directory, or where it would be made: a
@@ -112,20 +113,31 @@ func (u *upperDir) unlock() {
 }
 
 // data is the directory that the sandbox gets.
-func (u *upperDir) data() string { return filepath.Join(u.path, "d") }
+func (u *upperDir) data() string {
+	if u.keep != nil {
+		return u.keep.Dir
+	}
+	return filepath.Join(u.path, "d")
+}
 
-// guard starts the janitor. Called by root the directories change hands first:
+// guard starts the janitor, unless the directory is kept. Called by root the directories change hands first:
 // neither the sandbox nor the janitor has any of root's ids. What only root may
 // remove is then left to brig, or to the next sweep.
 func (u *upperDir) guard(ids *plan.IDs, writeMaps func(int) error) error {
-	paths := []string{u.path, u.path + ".lock"}
+	paths, handed := []string{u.path, u.path + ".lock"}, []string{u.path, u.data()}
+	if u.keep != nil {
+		handed = handed[1:]
+	}
 	if os.Getuid() == 0 {
 		paths = []string{u.data()}
-		for _, dir := range []string{u.path, u.data()} {
+		for _, dir := range handed {
 			if err := os.Lchown(dir, int(ids.CloneUID), int(ids.CloneGID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return fmt.Errorf("handing over %s: %w", dir, err)
 			}
 		}
+	}
+	if u.keep != nil {
+		return nil
 	}
 	var err error
 	u.janitor, err = launch.StartJanitor(&launch.JanitorConfig{
@@ -136,6 +148,9 @@ func (u *upperDir) guard(ids *plan.IDs, writeMaps func(int) error) error {
 
 // close removes the directory.
 func (u *upperDir) close() error {
+	if u.keep != nil {
+		return nil
+	}
 	var err error
 	if u.janitor != nil {
 		err = u.janitor.Close()

@@ -41,6 +41,9 @@ type AllocateOptions struct {
 	FS fs.FS
 	// Dir holds the locks; empty means RangesDir.
 	Dir string
+	// Stored is the file of StoredRange; empty means StoredFile, or "range" beside
+	// Dir where that is given.
+	Stored string
 }
 
 // Lease is a range of ids that no other brig uses while it is held.
@@ -87,6 +90,7 @@ func AllocateRange(o AllocateOptions) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	record := o.stored()
 	if o.Dir == "" {
 		o.Dir = RangesDir
 	}
@@ -112,7 +116,15 @@ func AllocateRange(o AllocateOptions) (*Lease, error) {
 				Fix: "make sure that " + path.Dir(o.Dir) + " is on a writable file system with free space",
 			}
 		case fd >= 0:
-			return &Lease{Range: r, fd: fd}, nil
+			// Read with the lock held: whoever records a range holds it until then.
+			stored, err := readStored(record)
+			if err == nil && stored != r {
+				return &Lease{Range: r, fd: fd}, nil
+			}
+			_ = unix.Close(fd)
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	return nil, &Problem{

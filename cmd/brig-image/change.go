@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/brig-sandbox/brig/sandbox/image"
@@ -26,7 +27,7 @@ func change(c *image.Config, line string) error {
 		if err != nil {
 			return err
 		}
-		c.Env = append(c.Env, k+"="+v)
+		c.Env = append(slices.DeleteFunc(c.Env, func(e string) bool { return strings.HasPrefix(e, k+"=") }), k+"="+v)
 	case "LABEL":
 		k, v, err := pair(rest)
 		if err != nil {

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/brig-sandbox/brig/sandbox/engine"
 	"github.com/brig-sandbox/brig/sandbox/image"
 )
 
@@ -24,7 +28,7 @@ var imageColumns = []column{
 const none = "<none>"
 
 func runImages(cmd *cobra.Command, args []string) error {
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}
@@ -75,7 +79,7 @@ func runImages(cmd *cobra.Command, args []string) error {
 			for k, v := range r {
 				named[k] = v
 			}
-			named["Repository"], named["Tag"] = n.Repository(), n.Tag
+			named["Repository"], named["Tag"] = n.Repository(), cmp.Or(n.Tag, none)
 			rows = append(rows, named)
 		}
 	}
@@ -105,7 +109,7 @@ func unpackedSize(s *image.Store, c *image.ConfigFile) int64 {
 }
 
 func runTag(_ *cobra.Command, args []string) error {
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ var historyColumns = []column{
 }
 
 func runHistory(cmd *cobra.Command, args []string) error {
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}
@@ -195,14 +199,33 @@ type inspectedRootFS struct {
 }
 
 func runInspect(cmd *cobra.Command, args []string) error {
-	s, err := image.OpenDefault()
+	s, containers, err := openStores()
 	if err != nil {
 		return err
 	}
 	format, _ := cmd.Flags().GetString("format")
-	list := make([]inspected, 0, len(args))
+	kind, _ := cmd.Flags().GetString("type")
+	if !slices.Contains([]string{"", "image", "container"}, kind) {
+		return fmt.Errorf("--type %q\n  fix: use image or container", kind)
+	}
+	list := make([]any, 0, len(args))
 	for _, ref := range args {
-		e, err := s.Find(ref)
+		var e *image.Entry
+		err := image.ErrNotFound
+		if kind != "container" {
+			e, err = s.Find(ref)
+		}
+		if err != nil && kind != "image" { // also what is no name of an image
+			c, cerr := containers.Find(ref)
+			switch {
+			case cerr == nil:
+				list = append(list, inspectContainer(c))
+				continue
+			case kind == "container" || !errors.Is(cerr, engine.ErrNotFound):
+				return cerr
+			}
+			err = fmt.Errorf("no such container, and %w", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -210,7 +233,7 @@ func runInspect(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		i := inspected{
+		i := &inspected{
 			ID: string(m.Config.Digest), RepoTags: []string{}, RepoDigests: []string{}, Created: c.Created, Author: c.Author,
 			Architecture: c.Architecture, Variant: c.Variant, Os: c.OS, Size: unpackedSize(s, c), Config: c.Config,
 			RootFS: inspectedRootFS{c.RootFS.Type, c.RootFS.DiffIDs}, Manifest: e.Manifest, History: c.History,
@@ -235,7 +258,7 @@ func runInspect(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	for i := range list {
-		if err := t.Execute(cmd.OutOrStdout(), &list[i]); err != nil {
+		if err := t.Execute(cmd.OutOrStdout(), list[i]); err != nil {
 			return fmt.Errorf("--format: %w", err)
 		}
 		fmt.Fprintln(cmd.OutOrStdout())

@@ -45,7 +45,7 @@ func options(cmd *cobra.Command) (*archive.Options, error) {
 func runLoad(cmd *cobra.Command, _ []string) error {
 	name, _ := cmd.Flags().GetString("input")
 	quiet, _ := cmd.Flags().GetBool("quiet")
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func runImport(cmd *cobra.Command, args []string) error {
 	if dir {
 		return fmt.Errorf("%s is a directory\n  fix: tar -C %s -c . | brig import - NAME", args[0], args[0])
 	}
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func runImport(cmd *cobra.Command, args []string) error {
 }
 
 func runSave(cmd *cobra.Command, args []string) (err error) {
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}

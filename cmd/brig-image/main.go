@@ -1,12 +1,15 @@
-// Brig-image does the work of brig's commands for images. brig checks the
+// Brig-image does the work of brig's commands for images and containers. brig checks the
 // command line and becomes this program, so that what reading archives links
 // costs no run anything.
 //
-// In a second role it is the program that unpacks and removes layers inside a
-// sandbox, where it is given read-only:
+// In a second role it is the program that unpacks, packs, measures and removes
+// layers inside a sandbox, where it is given read-only:
 //
 //	brig-image sandboxed-unpack DIR LIMITS   the layer on standard input
+//	brig-image sandboxed-pack OPTIONS DIR... the archive on standard output
+//	brig-image sandboxed-size DIR...
 //	brig-image sandboxed-remove DIR
+//	brig-image sandboxed-changes             what to do on standard input
 package main
 
 import (
@@ -37,6 +40,12 @@ func main() {
 			os.Exit(sandboxedUnpack(os.Args[2:], os.Stdin, os.Stdout))
 		case roleRemove:
 			os.Exit(sandboxedRemove(os.Args[2:], os.Stdout))
+		case roleChanges:
+			os.Exit(sandboxedChanges(os.Stdin, os.Stdout))
+		case rolePack:
+			os.Exit(sandboxedPack(os.Args[2:], os.Stdout, os.Stderr))
+		case roleSize:
+			os.Exit(sandboxedSize(os.Args[2:], os.Stdout))
 		}
 	}
 	os.Exit(execute(os.Args[1:]))
@@ -93,6 +102,10 @@ func cancelOnSignal() (context.Context, func()) {
 func dispatch(cmd *cobra.Command, args []string) error {
 	var run imagecmd.Run
 	switch path := strings.TrimPrefix(cmd.CommandPath(), "brig "); path {
+	case "pull":
+		run = runPull
+	case "push":
+		run = runPush
 	case "load":
 		run = runLoad
 	case "import":
@@ -109,8 +122,24 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runHistory
 	case "inspect":
 		run = runInspect
+	case "ps":
+		run = runPs
+	case "rm":
+		run = runRm
+	case "commit":
+		run = runCommit
+	case "export":
+		run = runExport
 	case "prune":
 		run = runPrune
+	case "diff":
+		run = runDiff
+	case "apply":
+		run = runApply
+	case "discard":
+		run = runDiscard
+	case "review":
+		run = runReview
 	case "system df":
 		run = runDF
 	case "system check":

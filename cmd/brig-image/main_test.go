@@ -34,7 +34,7 @@ func TestEveryCommandIsDone(t *testing.T) {
 		c.SetOut(&bytes.Buffer{})
 		c.SetContext(t.Context())
 		_ = c.ParseFlags(nil)
-		if err := c.RunE(c, []string{"no-such-image", "-"}[:min(2, argsOf(c))]); err != nil && strings.HasPrefix(err.Error(), "no command") {
+		if err := c.RunE(c, []string{"localhost:1/no-such-image", "-"}[:min(2, argsOf(c))]); err != nil && strings.HasPrefix(err.Error(), "no command") {
 			t.Error(err)
 		}
 	}
@@ -44,7 +44,7 @@ func TestEveryCommandIsDone(t *testing.T) {
 // argsOf is how many arguments a command takes here without reading anything.
 func argsOf(c *cobra.Command) int {
 	switch c.Name() {
-	case "save", "rmi", "history", "inspect", "import":
+	case "save", "rmi", "rm", "history", "inspect", "import", "commit", "export", "pull", "push", "diff", "apply", "discard", "review":
 		return 1
 	case "tag":
 		return 2

@@ -10,7 +10,7 @@ import (
 )
 
 func runRmi(cmd *cobra.Command, args []string) error {
-	s, err := image.OpenDefault()
+	s, err := openImages()
 	if err != nil {
 		return err
 	}
@@ -40,9 +40,14 @@ func printRemoved(cmd *cobra.Command, r *image.Removed) {
 }
 
 func runPrune(cmd *cobra.Command, _ []string) error {
-	s, err := image.OpenDefault()
+	s, containers, err := openStores()
 	if err != nil {
 		return err
+	}
+	if also, _ := cmd.Flags().GetBool("containers"); also {
+		if err := pruneContainers(cmd, containers); err != nil {
+			return err
+		}
 	}
 	u, err := newUnpacker()
 	if err != nil {

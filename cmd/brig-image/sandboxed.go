@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 const (
 	roleUnpack = "sandboxed-unpack"
 	roleRemove = "sandboxed-remove"
+	rolePack   = "sandboxed-pack"
+	roleSize   = "sandboxed-size"
 )
 
 // answer is what the sandboxed program prints: one line of JSON.
@@ -50,6 +53,37 @@ func sandboxedUnpack(args []string, in io.Reader, out io.Writer) int {
 	}
 	if err != nil {
 		return say(out, answer{Error: err.Error()})
+	}
+	return say(out, answer{Report: report})
+}
+
+// sandboxedPack writes layers to out as an archive, and its answer to errs.
+func sandboxedPack(args []string, out, errs io.Writer) int {
+	var opts layer.PackOptions
+	if len(args) < 2 {
+		return say(errs, answer{Error: "usage: " + rolePack + " OPTIONS LAYER..."})
+	}
+	if err := json.Unmarshal([]byte(args[0]), &opts); err != nil {
+		return say(errs, answer{Error: err.Error()})
+	}
+	w := bufio.NewWriterSize(out, 256<<10)
+	report, err := layer.Pack(w, args[1:], opts)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		return say(errs, answer{Error: err.Error()})
+	}
+	return say(errs, answer{Report: report})
+}
+
+// sandboxedSize adds up what is below directories.
+func sandboxedSize(args []string, out io.Writer) int {
+	report := &layer.Report{}
+	for _, dir := range args {
+		if err := layer.Size(dir, report); err != nil {
+			return say(out, answer{Error: err.Error()})
+		}
 	}
 	return say(out, answer{Report: report})
 }

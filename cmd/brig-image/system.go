@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/brig-sandbox/brig/sandbox/engine"
 	"github.com/brig-sandbox/brig/sandbox/image"
 	"github.com/brig-sandbox/brig/sandbox/image/archive"
 )
@@ -15,11 +16,15 @@ import (
 var dfColumns = []column{{"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"}, {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}}
 
 func runDF(cmd *cobra.Command, _ []string) error {
-	s, err := image.OpenDefault()
+	s, store, err := openStores()
 	if err != nil {
 		return err
 	}
 	u, err := s.Usage()
+	if err != nil {
+		return err
+	}
+	containers, err := containerUsage(cmd, store)
 	if err != nil {
 		return err
 	}
@@ -31,12 +36,69 @@ func runDF(cmd *cobra.Command, _ []string) error {
 		}
 	}
 	return printRows(cmd.OutOrStdout(), format, dfColumns, []string{"Type", "TotalCount", "Active", "Size", "Reclaimable"},
-		[]row{line("Images", u.Images), line("Blobs", u.Blobs), line("Layers", u.Layers)})
+		[]row{line("Images", u.Images), line("Blobs", u.Blobs), line("Layers", u.Layers), line("Containers", *containers)})
+}
+
+// containerUsage is the space of what containers have kept. Those that run are
+// active; the others' is reclaimable.
+func containerUsage(cmd *cobra.Command, store *engine.Store) (*image.Part, error) {
+	list, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	p := &image.Part{Count: len(list)}
+	if len(list) == 0 {
+		return p, nil
+	}
+	u, err := newUnpacker()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range list {
+		n, err := u.containerSize(cmd.Context(), c)
+		if err != nil {
+			return nil, err
+		}
+		p.Bytes += n
+		if c.State() == engine.Running {
+			p.Active++
+		} else {
+			p.Reclaimable += n
+		}
+	}
+	return p, nil
+}
+
+// checkContainers finds what killed commands left of containers and, with
+// repair, removes it. A record that cannot be read is the user's to decide about:
+// what the container kept is still there.
+func checkContainers(cmd *cobra.Command, store *engine.Store, repair bool) error {
+	if _, err := store.List(); err != nil {
+		return err
+	}
+	left, err := store.Leftovers()
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		fmt.Fprintf(cmd.OutOrStdout(), "left over: container %s\n", safe(name))
+	}
+	switch {
+	case len(left) == 0:
+		return nil
+	case repair:
+		return store.Sweep(cmd.Context())
+	}
+	return errFound
 }
 
 func runCheck(cmd *cobra.Command, _ []string) error {
-	s, err := image.OpenDefault()
+	s, store, err := openStores()
 	if err != nil {
+		return err
+	}
+	repair, _ := cmd.Flags().GetBool("repair")
+	if err := checkContainers(cmd, store, repair); err != nil {
 		return err
 	}
 	f, err := s.Check(cmd.Context())
@@ -44,7 +106,6 @@ func runCheck(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	printFindings(cmd, f)
-	repair, _ := cmd.Flags().GetBool("repair")
 	switch {
 	case f.OK():
 		return nil

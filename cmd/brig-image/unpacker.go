@@ -17,6 +17,7 @@ import (
 	"github.com/brig-sandbox/brig/sandbox"
 	"github.com/brig-sandbox/brig/sandbox/image"
 	"github.com/brig-sandbox/brig/sandbox/image/layer"
+	"github.com/brig-sandbox/brig/sandbox/plan"
 )
 
 // Where the sandboxed program and its directory are inside.
@@ -30,14 +31,11 @@ type unpacker struct {
 	self    string
 	mapName string
 	squash  bool
+	owner   *[2]int // ids outside of root inside, where the caller is root; else nil
 }
 
 // newUnpacker finds out which mapping this host gives.
 func newUnpacker() (*unpacker, error) {
-	if os.Getuid() == 0 {
-		return nil, errors.New("called by root, brig maps ids that change from run to run, and unpacked layers cannot belong to them\n" +
-			"  fix: run brig as an ordinary user; root is not needed for anything")
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding brig-image: %w", err)
@@ -56,23 +54,38 @@ func newUnpacker() (*unpacker, error) {
 	ids := &res.Plan.IDs
 	u.mapName, u.squash = image.Single, true
 	if ids.Map != string(policy.MapSingle) {
-		first := [2]uint32{}
-		count := [2]uint32{}
-		for _, m := range ids.UID[1:] {
-			if first[0] == 0 {
-				first[0] = m.Outside
-			}
-			count[0] += m.Count
+		uid, gid := ids.UID, ids.GID
+		if ids.By != plan.ByParent {
+			uid, gid = uid[1:], gid[1:] // the first is the caller's own
 		}
-		for _, m := range ids.GID[1:] {
-			if first[1] == 0 {
-				first[1] = m.Outside
-			}
-			count[1] += m.Count
-		}
-		u.mapName, u.squash = image.MapName(first[0], count[0], first[1], count[1]), false
+		firstUID, uids := extent(uid)
+		firstGID, gids := extent(gid)
+		u.mapName, u.squash = image.MapName(firstUID, uids, firstGID, gids), false
+	}
+	if ids.By == plan.ByParent {
+		u.owner = &[2]int{int(ids.CloneUID), int(ids.CloneGID)}
 	}
 	return u, nil
+}
+
+// extent is the first id outside, and how many there are.
+func extent(list []plan.Mapping) (first, count uint32) {
+	for i, m := range list {
+		if i == 0 {
+			first = m.Outside
+		}
+		count += m.Count
+	}
+	return first, count
+}
+
+// hand gives a directory that root has made to the ids inside, which are not
+// root's.
+func (u *unpacker) hand(dir string) error {
+	if u.owner == nil {
+		return nil
+	}
+	return os.Lchown(dir, u.owner[0], u.owner[1])
 }
 
 // Map implements image.Unpacker.
@@ -93,6 +106,7 @@ func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
 	spec.Dir = "/"
 	spec.Private = nil // the directory is a part of them, and this is what they are kept for
 	spec.Filter = configs.Filter
+	spec.Stored = true
 	return spec, nil
 }
 
@@ -107,10 +121,15 @@ func (u *unpacker) run(ctx context.Context, spec *sandbox.Spec) (*layer.Report, 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	return readAnswer(out.Bytes(), errs.Bytes(), result)
+}
+
+// readAnswer reads what the sandboxed program said of its work.
+func readAnswer(out, errs []byte, result *sandbox.Result) (*layer.Report, error) {
 	var a answer
-	if jerr := json.Unmarshal(out.Bytes(), &a); jerr != nil || a.Error == "" && result.Outcome != sandbox.OutcomeOK {
+	if jerr := json.Unmarshal(out, &a); jerr != nil || a.Error == "" && result.Outcome != sandbox.OutcomeOK {
 		detail := result.Message
-		if text := bytes.TrimSpace(errs.Bytes()); len(text) > 0 {
+		if text := bytes.TrimSpace(errs); len(text) > 0 {
 			detail += ": " + string(text[:min(len(text), 300)])
 		}
 		return nil, fmt.Errorf("the sandboxed part of brig failed: %s", sandbox.SafeText(detail))
@@ -127,6 +146,9 @@ func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits i
 		Limits: layer.Limits{Bytes: limits.Bytes, Files: limits.Files, Depth: limits.Depth}, Squash: u.squash,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := u.hand(dir); err != nil {
 		return nil, err
 	}
 	spec, err := u.spec(dir, roleUnpack, insideDir, string(opts))

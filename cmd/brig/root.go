@@ -14,6 +14,7 @@ type subcommand struct {
 func subcommands() []subcommand {
 	list := []subcommand{
 		{"run", newRunCommand},
+		{"start", newStartCommand},
 		{"policy", newPolicyCommand},
 		{"doctor", newDoctorCommand},
 		{"version", newVersionCommand},

@@ -31,11 +31,19 @@ memory limit), 124 for a time limit, 153 for the output limit, 125 when brig
 failed or refused, 126 when the command cannot be executed, 127 when there is no
 such command. --result is authoritative where codes are ambiguous.
 
-With --image the root file system is an image that brig has (brig images), in
-layers that the command may change as it likes: nothing of that lasts. The image
-says which command, user, variables and directory; arguments take the place of
-its command, and -e, -w and -u go before what it says. Such runs are under the
-policy "image" unless another one is named.
+With --image the root file system is an image, in layers that the command may
+change as it likes: nothing of that lasts. An image that brig does not have is
+pulled first, unless --pull says otherwise. The image says which command, user,
+variables and directory; arguments take the place of its command, and -e, -w and
+-u go before what it says. Such runs are under the policy "image" unless another
+one is named.
+
+With --keep what the command changes in an image's root, and in directories given
+copy-on-write, stays as a container when it has ended, also when brig is killed:
+see brig start, brig ps, brig commit and brig rm. All else is gone as ever.
+
+Asked to end (SIGTERM, SIGINT), brig ends the command and everything with it at
+once, unless the image or --stop-signal names a signal that asks it first.
 
 Standard input is passed on unless it is a terminal; -i passes that on as well,
 and -t gives the command a terminal of its own.`
@@ -46,6 +54,8 @@ const runExample = `  brig run -- echo hello
   brig run -it -- bash
   brig run -v "$HOME/data:/data:ro" --network host -- python3 fetch.py
   brig run --image debian:12 -- cat /etc/debian_version
+  brig run --keep --name fix -- sed -i s/old/new/ config
+  brig run --review -- sed -i s/colour/color/ README
   brig run --plan -- make test`
 
 // errNoCommand is a run of nothing. An image may name its command itself.
@@ -95,33 +105,66 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 	spec.Filter = configs.Filter
 	spec.StopAt = f.stopAt
 	spec.CgroupManager = f.cgroups
-	spec.Started = f.watch(cmd.ErrOrStderr())
-	spec.Resolved = f.tell(cmd.ErrOrStderr())
-	release, err := f.useImage(spec)
+	if spec.Stop, err = f.stop(); err != nil {
+		child.Discard()
+		return err
+	}
+	found, release, err := f.useImage(spec)
+	child = spec.Child // none after a pull
 	if err != nil {
 		child.Discard()
 		return err
 	}
 	defer release()
-	if f.plan != "" {
-		child.Discard()
-		return printPlan(cmd.OutOrStdout(), spec, f.plan)
+	if f.flags.Changed("stop-timeout") && spec.Stop.Signal == 0 {
+		spec.Stop.Signal = unix.SIGTERM // nor does an image say another
 	}
-	reports, err := f.openReports()
+	if err = f.checkReview(); err == nil {
+		err = f.checkKeep(spec)
+	}
 	if err != nil {
 		child.Discard()
 		return err
 	}
+	if f.plan != "" {
+		child.Discard()
+		return printPlan(cmd.OutOrStdout(), spec, f.plan)
+	}
+	return f.reviewChanges(f.carryOut(cmd, spec, func() error {
+		if !f.keep {
+			return nil
+		}
+		return f.keepLayers(spec, found)
+	}))
+}
+
+// carryOut runs a spec and reports how it ended. Ready is called when all of the
+// caller's files are open.
+func (f *runFlags) carryOut(cmd *cobra.Command, spec *sandbox.Spec, ready func() error) error {
+	spec.Started = f.watch(cmd.ErrOrStderr())
+	spec.Resolved = f.tell(cmd.ErrOrStderr())
+	reports, err := f.openReports()
+	if err != nil {
+		spec.Child.Discard()
+		return err
+	}
 	defer reports.close()
 	streams, err := f.openStreams(spec)
+	if err == nil {
+		defer streams.close()
+		err = ready()
+	}
 	if err != nil {
-		child.Discard()
+		spec.Child.Discard()
 		return errors.Join(err, reports.write(nil, err))
 	}
-	defer streams.close()
+	f.announce(spec, cmd.ErrOrStderr())
 	ctx, stop := cancelOnSignal()
 	defer stop()
 	result, err := sandbox.Run(ctx, spec)
+	if kerr := f.keepEnd(result, err); err == nil {
+		err = kerr
+	}
 	if werr := reports.write(result, nil); werr != nil && err == nil {
 		err = werr
 	}

@@ -95,7 +95,9 @@ func (f *runFlags) openStreams(spec *sandbox.Spec) (*streams, error) {
 	if !stdinTTY || f.interactive {
 		spec.Stdin = os.Stdin
 	}
-	spec.Stdout, spec.Stderr = os.Stdout, os.Stderr
+	if !f.noOutput {
+		spec.Stdout, spec.Stderr = os.Stdout, os.Stderr
+	}
 	if err := s.open(f, spec); err != nil {
 		s.close()
 		return s, err

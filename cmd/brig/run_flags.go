@@ -16,6 +16,7 @@ import (
 	"github.com/brig-sandbox/brig/configs/compiled"
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/engine"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
 
@@ -30,6 +31,7 @@ type runFlags struct {
 	image       bool // --image is there
 	user        string
 	entrypoint  string
+	pull        string
 	capAdd      []string
 	ownPath     bool   // -e PATH
 	dir         string // the caller's directory, set by policy
@@ -47,6 +49,13 @@ type runFlags struct {
 	logLevel    string
 	level       int
 	stopAt      int
+	stopSignal  string
+	stopTimeout string
+	keep        bool
+	review      bool
+	name        string
+	kept        *engine.Container // that of this run
+	noOutput    bool              // start --attach=false
 }
 
 // override is a flag's value that becomes an Override.
@@ -100,6 +109,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 		return policy.Override{Key: "filesystem.root", Value: "image:" + v, Origin: flag}
 	})
 	fl.StringVar(&f.entrypoint, "entrypoint", "", "program to run instead of the image's entry point and command")
+	fl.StringVar(&f.pull, "pull", pullMissing, "get the image from its registry: missing, always or never")
 	with("env", "e", "name[=value]", "set a variable, or pass the caller's on", f.variable)
 	fl.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from a file")
 	with("user", "u", "uid[:gid]", "the job's ids inside; with --image also names of the image's", func(v, _ string) policy.Override {
@@ -139,21 +149,36 @@ func (f *runFlags) register(cmd *cobra.Command) {
 		return policy.AddCapability(v, flag)
 	})
 	with("cap-drop", "", "name", "drop a capability that the policy keeps", policy.DropCapability)
+	f.registerStreams(fl)
+	fl.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal of its own")
+	fl.StringVar(&f.stopSignal, "stop-signal", "", "signal that asks the command to end when brig is asked to (default: the image's, else none)")
+	fl.StringVar(&f.stopTimeout, "stop-timeout", "10s", "how long it then has, with a unit or in seconds")
+	fl.BoolVar(&f.keep, "keep", false, "keep what the command changed, as a container (see brig start, brig commit)")
+	fl.BoolVar(&f.review, "review", false, "when the command has ended, show what it changed and ask what becomes of it")
+	fl.StringVar(&f.name, "name", "", "the container's name, with --keep (default: one is made up)")
+	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
+	fl.noValue("plan", "text")
+	f.registerReports(fl)
+	fl.IntVar(&f.stopAt, "debug-stop-at", 0, "stop before an op of the plan, to test what is left behind")
+	_ = fl.MarkHidden("debug-stop-at")
+	cmd.SetFlagErrorFunc(explainFlag)
+}
+
+// registerStreams adds the flags for the job's streams.
+func (f *runFlags) registerStreams(fl someFlags) {
 	fl.StringVar(&f.stdin, "stdin", "", "read standard input from a file")
 	fl.StringVar(&f.stdout, "stdout", "", "write standard output to a file")
 	fl.StringVar(&f.stderr, "stderr", "", "write standard error to a file")
 	fl.BoolVarP(&f.interactive, "interactive", "i", false, "pass standard input on even when it is a terminal")
-	fl.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal of its own")
+}
+
+// registerReports adds the flags for what brig says of a run.
+func (f *runFlags) registerReports(fl someFlags) {
 	fl.StringVar(&f.result, "result", "", "write the result as JSON to a file, fd:N or - (needs --stdout)")
 	fl.StringVar(&f.meta, "meta", "", "write the result as isolate's meta file to a file or fd:N")
-	fl.StringVar(&f.plan, "plan", "", "print what would be done, as text or json, and run nothing")
-	fl.noValue("plan", "text")
 	fl.BoolVar(&f.stats, "stats", false, "print a line a second on stderr about what the job uses")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing about limits; the exit code and --result tell")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "how much brig says on stderr: error, warn, info or debug")
-	fl.IntVar(&f.stopAt, "debug-stop-at", 0, "stop before an op of the plan, to test what is left behind")
-	_ = fl.MarkHidden("debug-stop-at")
-	cmd.SetFlagErrorFunc(explainFlag)
 }
 
 // writableCgroups is docker's option for limits.delegate_cgroup.
@@ -201,20 +226,8 @@ const (
 
 // policy loads the policy with the flags on top.
 func (f *runFlags) policy() (*policy.Policy, error) {
-	switch f.logLevel {
-	case "error":
-		f.level = levelError
-	case "warn":
-		f.level = levelWarn
-	case "info":
-		f.level = levelInfo
-	case "debug":
-		f.level = levelDebug
-	default:
-		return nil, fmt.Errorf("--log-level %q\n  fix: use error, warn, info or debug", f.logLevel)
-	}
-	if f.quiet {
-		f.level = levelError
+	if err := f.logging(); err != nil {
+		return nil, err
 	}
 	if f.plan != "" && f.plan != "text" && f.plan != "json" {
 		return nil, fmt.Errorf("--plan=%q\n  fix: use --plan or --plan=json", f.plan)
@@ -246,6 +259,26 @@ func (f *runFlags) policy() (*policy.Policy, error) {
 	opts.Compiled = compiled.Policy
 	p, _, err := policy.Load(opts)
 	return p, err
+}
+
+// logging reads how much brig is to say.
+func (f *runFlags) logging() error {
+	switch f.logLevel {
+	case "error":
+		f.level = levelError
+	case "warn":
+		f.level = levelWarn
+	case "info":
+		f.level = levelInfo
+	case "debug":
+		f.level = levelDebug
+	default:
+		return fmt.Errorf("--log-level %q\n  fix: use error, warn, info or debug", f.logLevel)
+	}
+	if f.quiet {
+		f.level = levelError
+	}
+	return nil
 }
 
 // policyOptions says where policies are found.

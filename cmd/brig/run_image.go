@@ -29,41 +29,44 @@ func imageName(p *policy.Policy) string {
 
 // useImage finds the image that the spec's policy names and makes the spec one
 // that runs it. The image stays until release is called.
-func (f *runFlags) useImage(spec *sandbox.Spec) (release func(), err error) {
+func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release func(), err error) {
 	name := imageName(spec.Policy)
 	o := sandbox.ImageOptions{User: f.user, Lookup: os.LookupEnv, Capabilities: f.added(spec.Policy), KeepPath: f.ownPath}
 	if f.flags.Changed("entrypoint") {
 		o.Entrypoint = []string{f.entrypoint}
 	}
+	if err := f.checkPull(name); err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case name == "" && o.Entrypoint != nil:
-		return nil, errors.New("--entrypoint takes the place of an image's, and there is no image\n  fix: name one with --image, or put the program before its arguments")
+		return nil, nil, errors.New("--entrypoint takes the place of an image's, and there is no image\n  fix: name one with --image, or put the program before its arguments")
 	case name == "" && len(spec.Args) == 0:
-		return nil, errNoCommand
+		return nil, nil, errNoCommand
 	case name == "":
-		return func() {}, nil
+		return nil, func() {}, nil
 	case f.flags.Changed("user") && f.user == "":
-		return nil, errors.New("--user is empty\n  fix: name a user of the image, or a uid[:gid]")
+		return nil, nil, errors.New("--user is empty\n  fix: name a user of the image, or a uid[:gid]")
 	}
 	store, err := image.OpenDefault()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	found, err := image.Open(store, name)
+	found, err = f.openImage(spec, store, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if arch := found.Platform().Architecture; arch != "" && arch != runtime.GOARCH {
-		return nil, fmt.Errorf("image %s is for %s, and this host is %s\n  fix: use the image of this platform", sandbox.SafeText(name), sandbox.SafeText(found.Platform().String()), runtime.GOARCH)
+		return nil, nil, fmt.Errorf("image %s is for %s, and this host is %s\n  fix: use the image of this platform", sandbox.SafeText(name), sandbox.SafeText(found.Platform().String()), runtime.GOARCH)
 	}
 	if release, err = found.Hold(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := spec.UseImage(imageOf(name, found), o); err != nil {
 		release()
-		return nil, err
+		return nil, nil, err
 	}
-	return release, nil
+	return found, release, nil
 }
 
 // variable is policy.SetVariable; it notes whether PATH is among them.
@@ -88,7 +91,7 @@ func imageOf(name string, found *image.Image) *sandbox.Image {
 	c := found.Config()
 	img := &sandbox.Image{
 		Ref: name, Digest: string(found.Digest()), Layers: found.Layers(), LayerMap: policy.MapKeepID,
-		Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User,
+		Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
 		Volumes: slices.Sorted(maps.Keys(c.Volumes)), Labels: c.Labels,
 	}
 	if found.Map() == image.Single {

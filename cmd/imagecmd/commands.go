@@ -18,6 +18,8 @@ type Command struct {
 // Commands are the commands in the order of the help text.
 func Commands() []Command {
 	return []Command{
+		{"pull", pull},
+		{"push", push},
 		{"load", load},
 		{"import", importCommand},
 		{"save", save},
@@ -26,7 +28,15 @@ func Commands() []Command {
 		{"rmi", rmi},
 		{"history", history},
 		{"inspect", inspect},
+		{"ps", ps},
+		{"rm", rm},
+		{"commit", commit},
+		{"export", export},
 		{"prune", prune},
+		{"diff", diff},
+		{"apply", apply},
+		{"discard", discard},
+		{"review", review},
 		{"system", system},
 	}
 }
@@ -135,9 +145,10 @@ func history(run Run) *cobra.Command {
 
 func inspect(run Run) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect [flags] IMAGE...", Short: "Show everything about images as JSON",
-		Example: "  brig inspect debian:12\n  brig inspect -f '{{.Config.Cmd}}' debian:12", Args: cobra.MinimumNArgs(1), RunE: run,
+		Use: "inspect [flags] NAME...", Short: "Show everything about images and containers as JSON",
+		Example: "  brig inspect debian:12\n  brig inspect -f '{{.Config.Cmd}}' debian:12\n  brig inspect --type container -f '{{.State.ExitCode}}' fix", Args: cobra.MinimumNArgs(1), RunE: run,
 	}
+	cmd.Flags().String("type", "", "image or container (default: an image, else a container)")
 	cmd.Flags().StringP("format", "f", "json", formatUsage)
 	return cmd
 }
@@ -145,9 +156,10 @@ func inspect(run Run) *cobra.Command {
 func prune(run Run) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "prune [flags]", Short: "Remove images without a name",
-		Example: "  brig prune\n  brig prune --all", Args: cobra.NoArgs, RunE: run,
+		Example: "  brig prune\n  brig prune --all --containers", Args: cobra.NoArgs, RunE: run,
 	}
-	cmd.Flags().BoolP("all", "a", false, "every image that no sandbox uses, named or not")
+	cmd.Flags().BoolP("all", "a", false, "every image that no sandbox uses and no container was made of, named or not")
+	cmd.Flags().Bool("containers", false, "first remove the containers that do not run, with what they have kept")
 	return cmd
 }
 

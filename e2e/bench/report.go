@@ -118,8 +118,10 @@ func (b bench) report() (report, error) {
 		{"until the first clone", milliseconds(median(begin.took)), " ms", 1.5, 1.2, "a Go hello exits after " + show(median(floor.took))},
 		{"one cow directory more", milliseconds(median(cow.took) - median(brig.took)), " ms", 0.6, 0.3, ""},
 	}
-	err = b.images(&r)
-	return r, err
+	if err := b.images(&r); err != nil {
+		return r, err
+	}
+	return r, b.unpacks(&r)
 }
 
 func ratio(a, b *contender) float64 { return float64(median(a.took)) / float64(median(b.took)) }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,6 +75,24 @@ func (s *Store) check(ctx context.Context, f *Findings) error {
 		}
 		if f.Broken[e.Manifest.Digest] == "" && len(c.RootFS.DiffIDs) > 0 && s.Unpacked(c) == nil {
 			f.NotOpened = append(f.NotOpened, e.Manifest.Digest)
+		}
+	}
+	users, err := s.users()
+	if err != nil {
+		return err
+	}
+	for d, by := range users {
+		if blobs[d] {
+			continue
+		}
+		m, c, err := s.Documents(Descriptor{Digest: d}) // its names were taken
+		if err != nil {
+			f.Broken[d] = fmt.Sprintf("container %s needs it: %v", strings.Join(by, ", "), err)
+			continue
+		}
+		blobs[d], blobs[m.Config.Digest] = true, true
+		for i, l := range m.Layers {
+			blobs[l.Digest], diffs[c.RootFS.DiffIDs[i]] = true, true
 		}
 	}
 	return s.leftovers(f, blobs, diffs)

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // Limits bound what one layer may become. Zero is the default of each.
@@ -108,7 +110,11 @@ func (s *Store) Commit(w *Work, manifest Descriptor, m *Manifest, c *ConfigFile,
 		}
 	}
 	layers := filepath.Join(s.dir, "layers", mapName)
-	if err := os.MkdirAll(layers, 0o700); err != nil {
+	err = os.MkdirAll(layers, 0o700)
+	if err == nil {
+		err = userns.ShareStored(layers)
+	}
+	if err != nil {
 		return fmt.Errorf("storing layers: %w", err)
 	}
 	for _, d := range c.RootFS.DiffIDs {

@@ -13,6 +13,8 @@
 //	tmp/NAME, tmp/NAME.lock  what a process is working on; without the lock it
 //	                         is what a killed one left, and the next command
 //	                         that changes the store removes it
+//	partial/HEX              the part of a blob that a pull got; the next goes on
+//	                         from there, and after a week it is removed
 //	lock                     held exclusively while names and blobs change hands
 //
 // Everything is written under tmp, synced, and renamed to its place; index.json

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -59,6 +60,20 @@ func isLayer(mediaType string) bool {
 		}
 	}
 	return false
+}
+
+// OCILayerType is OCI's name for the type of a layer, where it is one that Docker
+// has another name for: manifests of OCI name no others.
+func OCILayerType(mediaType string) string {
+	switch suffix, docker := strings.CutPrefix(mediaType, typeDockerLayer); {
+	case !docker:
+		return mediaType
+	case suffix == ".gzip" || suffix == "+gzip":
+		return TypeLayerGzip
+	case suffix == ".zstd" || suffix == "+zstd":
+		return TypeLayerZstd
+	}
+	return TypeLayer
 }
 
 // Platform says what an image was made for.
@@ -221,4 +236,49 @@ func ReadDocument(path string) ([]byte, error) {
 		err = fmt.Errorf("%s has more than %d bytes", path, MaxDocument)
 	}
 	return b, err
+}
+
+// DocumentType is the type of a manifest or an index, of which the content and
+// whoever sent it may both say something. One that could be read as either is
+// refused, and so is one whose types contradict each other: two readers of the
+// same digest must not see two images.
+func DocumentType(b []byte, header string) (string, error) {
+	var d struct {
+		MediaType string          `json:"mediaType"`
+		Manifests json.RawMessage `json:"manifests"`
+		Layers    json.RawMessage `json:"layers"`
+		Config    json.RawMessage `json:"config"`
+		FSLayers  json.RawMessage `json:"fsLayers"`
+	}
+	header, _, _ = strings.Cut(header, ";")
+	header = strings.TrimSpace(header)
+	if err := parse(b, &d); err != nil {
+		if header != "" && !IsIndex(header) && !IsManifest(header) {
+			return "", fmt.Errorf("reading a manifest: it is of type %q, which brig does not know", clip(header))
+		}
+		return "", fmt.Errorf("reading a manifest: %w", err)
+	}
+	known := func(t string) bool { return IsIndex(t) || IsManifest(t) }
+	mediaType := d.MediaType
+	switch {
+	case mediaType == "" && known(header):
+		mediaType = header
+	case mediaType == "" && d.Manifests != nil:
+		mediaType = TypeIndex
+	case mediaType == "" && d.Config != nil:
+		mediaType = TypeManifest
+	case mediaType == "":
+		mediaType = header
+	}
+	switch {
+	case !known(mediaType):
+		return "", fmt.Errorf("reading a manifest: it is of type %q, which brig does not know", clip(mediaType))
+	case known(header) && header != mediaType:
+		return "", fmt.Errorf("reading a manifest: it was sent as %q and says that it is %q", header, mediaType)
+	case d.FSLayers != nil,
+		IsIndex(mediaType) && (d.Layers != nil || d.Config != nil),
+		IsManifest(mediaType) && d.Manifests != nil:
+		return "", errors.New("reading a manifest: it could be read as an image and as a list of images")
+	}
+	return mediaType, nil
 }

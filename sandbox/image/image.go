@@ -63,6 +63,27 @@ func Open(s *Store, ref string) (*Image, error) {
 	return nil, fmt.Errorf("the layers of %s are not unpacked\n  fix: brig system check --repair", clip(ref))
 }
 
+// OpenDigest finds an image by its manifest's digest, with its layers as they were
+// unpacked for one mapping; a name need not lead to it any more.
+func OpenDigest(s *Store, manifest Digest, mapName string) (*Image, error) {
+	d, err := ParseDigest(string(manifest))
+	if err != nil {
+		return nil, err
+	}
+	m, c, err := s.Documents(Descriptor{Digest: d})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{store: s, name: d.Short(), manifest: Descriptor{Digest: d}, id: m.Config.Digest, config: c}
+	if filepath.Base(mapName) != mapName || !i.find(mapName) {
+		return nil, fmt.Errorf("the layers of image %s are not unpacked\n  fix: brig system check --repair", d.Short())
+	}
+	return i, nil
+}
+
 // mapNames lists the mappings for which layers were unpacked, Single last.
 func (s *Store) mapNames() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "layers"))
@@ -103,6 +124,9 @@ func (i *Image) find(mapName string) bool {
 // They are lower directories for an overlay mounted with userxattr, and must not
 // be written. Without Hold they may go away at any time.
 func (i *Image) Layers() []string { return slices.Clone(i.layers) }
+
+// DiffIDs are the digests of the layers, bottom first.
+func (i *Image) DiffIDs() []Digest { return slices.Clone(i.config.RootFS.DiffIDs) }
 
 // Map names the mapping that the layers belong to, see MapName.
 func (i *Image) Map() string { return i.mapName }
@@ -146,6 +170,18 @@ func (i *Image) Hold() (release func(), err error) {
 			return nil, fmt.Errorf("holding the image %s: %w", clip(i.name), err)
 		}
 	}
+}
+
+// users is Users, or nothing.
+func (s *Store) users() (map[Digest][]string, error) {
+	if s.Users == nil {
+		return nil, nil
+	}
+	m, err := s.Users()
+	if err != nil {
+		return nil, fmt.Errorf("nothing is removed while it is not known which images containers need: %w", err)
+	}
+	return m, nil
 }
 
 // held tells whether somebody holds an image. The caller has the store's lock

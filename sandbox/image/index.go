@@ -191,10 +191,13 @@ func (s *Store) find(x *Index, ref string) (*Entry, error) {
 
 // matches tells whether a reference means a stored name.
 func (n Name) matches(stored Name, manifest Digest) bool {
-	if n.Digest != "" && n.Digest != manifest {
+	if n.Domain != stored.Domain || n.Path != stored.Path {
 		return false
 	}
-	if n.Domain != stored.Domain || n.Path != stored.Path {
+	if n.Digest != "" && n.Digest == stored.Digest {
+		return true // it was pulled by this digest: that of an index, perhaps
+	}
+	if n.Digest != "" && n.Digest != manifest {
 		return false
 	}
 	return n.Tag == stored.Tag || n.Tag == "" && n.Digest != ""
@@ -202,7 +205,7 @@ func (n Name) matches(stored Name, manifest Digest) bool {
 
 // notFound names what comes near: other tags of the same repository.
 func (s *Store) notFound(ref string, entries []Entry) error {
-	fix := "load or import one: brig load -i FILE, brig import FILE NAME"
+	fix := "get one: brig pull NAME, brig load -i FILE, brig import FILE NAME"
 	near := map[string]bool{}
 	if n, err := ParseName(ref); err == nil {
 		for _, e := range entries {

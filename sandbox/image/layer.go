@@ -2,21 +2,35 @@ package image
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteLayer records what is known of a prepared layer.
 func (w *Work) WriteLayer(l *Layer) error {
 	b, err := json.Marshal(l)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(w.Layer(l.DiffID), "layer.json"), b, 0o600)
+		err = writeNew(filepath.Join(w.Layer(l.DiffID), "layer.json"), b)
 	}
 	if err != nil {
 		return fmt.Errorf("recording layer %s: %w", l.DiffID, err)
 	}
 	return nil
+}
+
+// writeNew writes a file that is not there yet. What unpacked the layer may write
+// in its directory: a link of its making is not followed.
+func writeNew(name string, content []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 func readLayer(dir string) (*Layer, error) {

@@ -96,6 +96,11 @@ func FuzzDocuments(f *testing.F) {
 				}
 			}
 		}
-		_, _ = ParseIndex(b)
+		x, err := ParseIndex(b)
+		if kind, derr := DocumentType(b, ""); derr == nil {
+			if _, merr := ParseManifest(b); IsIndex(kind) && merr == nil || IsManifest(kind) && err == nil && len(x.Manifests) > 0 {
+				t.Errorf("a document of type %s can be read as another", kind)
+			}
+		}
 	})
 }

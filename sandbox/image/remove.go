@@ -24,7 +24,8 @@ type Removed struct {
 // Remove takes a name from an image. With its last name the image goes. A
 // reference by id or digest means the image with all its names; that of an
 // image with several names needs force. An image that a sandbox holds goes only
-// with force, and then its layers stay until a Prune after the sandbox's end.
+// with force, and then its layers stay until a Prune after the sandbox's end; one
+// that a container was made of likewise, until the container is removed.
 func (s *Store) Remove(ctx context.Context, u Unpacker, ref string, force bool) (*Removed, error) {
 	if err := s.exists(ref); err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func (s *Store) Remove(ctx context.Context, u Unpacker, ref string, force bool) 
 			return err
 		}
 		taken := e.Names
-		if n, err := ParseName(ref); err == nil && n.Digest == "" && slices.Contains(e.Names, n) {
+		if n, err := ParseName(ref); err == nil && slices.Contains(e.Names, n) {
 			taken = []Name{n}
 		} else if len(e.Names) > 1 && !force {
 			return fmt.Errorf("%s has %d names\n  fix: remove them one by one, or all with --force", clip(ref), len(e.Names))
@@ -44,7 +45,17 @@ func (s *Store) Remove(ctx context.Context, u Unpacker, ref string, force bool) 
 			if s.held(e.Manifest.Digest) && !force {
 				return fmt.Errorf("%s is %w\n  fix: end it first, or take the name alone with --force", clip(ref), ErrInUse)
 			}
-			r.Deleted = append(r.Deleted, e.Manifest.Digest)
+			// After the look at the lock: who makes a container holds the image.
+			users, err := s.users()
+			if err != nil {
+				return err
+			}
+			if by := users[e.Manifest.Digest]; len(by) > 0 && !force {
+				return fmt.Errorf("%s is needed by container %s\n  fix: remove that first (brig rm), or take the name alone with --force", clip(ref), strings.Join(by, ", "))
+			}
+			if len(users[e.Manifest.Digest]) == 0 {
+				r.Deleted = append(r.Deleted, e.Manifest.Digest)
+			}
 		}
 		r.Untagged = append(r.Untagged, taken...)
 		x.Manifests = slices.DeleteFunc(x.Manifests, func(d Descriptor) bool {
@@ -56,15 +67,24 @@ func (s *Store) Remove(ctx context.Context, u Unpacker, ref string, force bool) 
 }
 
 // Prune removes images without a name and, with all, every image that no
-// sandbox holds; keep may spare some. What killed processes left goes in any
+// sandbox holds and no container was made of; keep may spare some. What killed processes left goes in any
 // case.
 func (s *Store) Prune(ctx context.Context, u Unpacker, all bool, keep func(*Entry) bool) (*Removed, error) {
 	if _, err := os.Lstat(s.dir); errors.Is(err, fs.ErrNotExist) {
 		return &Removed{}, nil
 	}
 	return s.change(ctx, u, func(x *Index, r *Removed) error {
+		s.removePartials(0, r)
+		held := map[Digest]bool{}
 		for _, e := range x.entries() {
-			if len(e.Names) > 0 && !all || s.held(e.Manifest.Digest) || keep != nil && keep(&e) {
+			held[e.Manifest.Digest] = s.held(e.Manifest.Digest)
+		}
+		users, err := s.users()
+		if err != nil {
+			return err
+		}
+		for _, e := range x.entries() {
+			if len(e.Names) > 0 && !all || held[e.Manifest.Digest] || len(users[e.Manifest.Digest]) > 0 || keep != nil && keep(&e) {
 				continue
 			}
 			r.Deleted = append(r.Deleted, e.Manifest.Digest)
@@ -127,6 +147,7 @@ func (s *Store) collect(x *Index, r *Removed) ([]*Work, error) {
 			_ = os.Remove(name)
 		}
 	}
+	s.removePartials(partialAge, r)
 	blobs, diffs, err := s.reachable(x)
 	if err != nil {
 		return works, err
@@ -186,14 +207,23 @@ func (s *Store) reachable(x *Index) (blobs, diffs map[Digest]bool, err error) {
 			return nil, nil, err
 		}
 	}
-	// A held image may have no entry any more.
+	// A held image may have no entry any more, and a container's.
 	entries, err := os.ReadDir(filepath.Join(s.dir, "blobs/sha256"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
+	held := map[Digest]bool{}
+	for _, e := range entries {
+		d := Digest(digestPrefix + e.Name())
+		held[d] = !blobs[d] && s.held(d)
+	}
+	users, err := s.users()
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, e := range entries {
 		d, err := ParseDigest(digestPrefix + e.Name())
-		if err != nil || blobs[d] || !s.held(d) {
+		if err != nil || blobs[d] || !held[d] && len(users[d]) == 0 {
 			continue
 		}
 		if err := mark(Descriptor{Digest: d}, false); err != nil {

@@ -10,11 +10,17 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // Store is a directory of images. Any number of processes may use one at once.
 type Store struct {
 	dir string
+	// Users tells which containers were made of images, by the manifests'
+	// digests: such an image stays, with its layers. Whoever removes images sets
+	// it. It is called with the store's lock held, and an error is a refusal.
+	Users func() (map[Digest][]string, error)
 }
 
 // DefaultDir is where the caller's images are.
@@ -59,13 +65,16 @@ func (s *Store) layerDir(mapName string, diffID Digest) string {
 	return filepath.Join(s.dir, "layers", mapName, diffID.Hex())
 }
 
-// create makes the directories. Nobody but the caller may enter: the trees
-// hold set-user-id files as their images have them.
+// create makes the directories. Nobody but the caller may enter, and root's own
+// sandboxes: the trees hold set-user-id files as their images have them.
 func (s *Store) create() error {
 	for _, d := range []string{"", "blobs/sha256", "layers", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o700); err != nil {
 			return fmt.Errorf("making the image store: %w", err)
 		}
+	}
+	if err := userns.ShareStored(s.dir, filepath.Join(s.dir, "layers"), filepath.Join(s.dir, "tmp")); err != nil {
+		return fmt.Errorf("making the image store: %w", err)
 	}
 	return nil
 }
@@ -147,6 +156,9 @@ func (s *Store) newWork() (*Work, error) {
 	err = unix.Flock(int(w.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
 		err = os.Mkdir(w.Dir, 0o700)
+	}
+	if err == nil {
+		err = userns.ShareStored(w.Dir)
 	}
 	if err != nil {
 		w.forget()

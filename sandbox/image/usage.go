@@ -5,10 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Part is the space of one kind of thing. Active ones are those of images that
-// a sandbox holds; reclaimable bytes are what Prune with all would free.
+// a sandbox holds or a container was made of; reclaimable bytes are what Prune
+// with all would free.
 type Part struct {
 	Count, Active      int
 	Bytes, Reclaimable int64
@@ -29,10 +31,19 @@ func (s *Store) Usage() (*Usage, error) {
 		return nil, err
 	}
 	var u Usage
+	users, err := s.users()
+	if err != nil {
+		return nil, err
+	}
+	for d := range users { // also of an image whose last name was taken
+		if !slices.ContainsFunc(entries, func(e Entry) bool { return e.Manifest.Digest == d }) {
+			entries = append(entries, Entry{Manifest: Descriptor{Digest: d}})
+		}
+	}
 	held := map[Digest]bool{}
 	for _, e := range entries {
 		u.Images.Count++
-		if !s.held(e.Manifest.Digest) {
+		if !s.held(e.Manifest.Digest) && len(users[e.Manifest.Digest]) == 0 {
 			continue
 		}
 		u.Images.Active++

@@ -65,6 +65,9 @@ func (l *lowering) layeredRoot(op *plan.Op) cell {
 		upper, work := l.newUpper(false)
 		options = append(append(options, ",upperdir="...), upper...)
 		options = append(append(options, ",workdir="...), work...)
+		if l.kept() {
+			options = append(options, ",index=off,xino=off"...)
+		}
 	}
 	on := attachPoint + "/root"
 	l.call(unix.SYS_FCHDIR, l.layerDir.val())

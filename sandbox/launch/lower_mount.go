@@ -191,6 +191,9 @@ func (l *lowering) overlay(handle int, lower string, own, readOnly bool) cell {
 	if !readOnly {
 		upper, work := l.newUpper(own)
 		options = append(options, "upperdir", upper, "workdir", work)
+		if l.kept() {
+			options = append(options, keptOptions[:]...)
+		}
 	}
 	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
 	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)
@@ -201,12 +204,26 @@ func (l *lowering) overlay(handle int, lower string, own, readOnly bool) cell {
 	return m
 }
 
+// kept tells whether uppers may be those of an earlier sandbox.
+func (l *lowering) kept() bool {
+	op := l.plan.Find(plan.Upper)
+	return op != nil && op.Flags.Has(plan.Kept)
+}
+
+// keptOptions are overlayfs's options for uppers that are mounted more than once:
+// each time brig's own layer is a new one, which an index would refuse (ESTALE).
+var keptOptions = [...]string{"index", "off", "xino", "off"}
+
 // newUpper makes an upper and a work directory, which no two overlays share.
 func (l *lowering) newUpper(own bool) (upper, work string) {
 	l.layers++
 	upper, work = "upper"+strconv.Itoa(l.layers), "work"+strconv.Itoa(l.layers)
-	l.call(unix.SYS_MKDIRAT, l.uppers.val(), l.str(upper), n(0o755))
-	l.call(unix.SYS_MKDIRAT, l.uppers.val(), l.str(work), n(0o755))
+	var ok []unix.Errno
+	if l.kept() {
+		ok = []unix.Errno{unix.EEXIST}
+	}
+	l.callOK(ok, unix.SYS_MKDIRAT, l.uppers.val(), l.str(upper), n(0o755))
+	l.callOK(ok, unix.SYS_MKDIRAT, l.uppers.val(), l.str(work), n(0o755))
 	if own && l.plan.Find(plan.SetIDs) != nil {
 		// The upper's owner is the merged directory's.
 		job := l.plan.Find(plan.JobIDs)

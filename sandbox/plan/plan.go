@@ -146,6 +146,7 @@ const (
 	InPlace                       // Open: not a copy of the mount, for a lower layer
 	JobOwned                      // Mkdir: the directory is the job's
 	Delegated                     // Cgroup: the job may divide a group below its leaf
+	Kept                          // Upper: the uppers may be those of an earlier sandbox
 
 	flagsEnd = 1 << iota
 )

@@ -125,7 +125,7 @@ func writeWord(k Kind) string {
 	}
 }
 
-var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "delegated"}
+var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "delegated", "kept"}
 
 // String lists the flags' names, separated by commas.
 func (fl Flags) String() string {

@@ -37,7 +37,7 @@ var features = sync.OnceValue(func() map[string]func() error {
 		"dev-full":     needFull,
 		"amd64":        needAMD64,
 	}
-	for _, tool := range []string{"bwrap", "nsjail", "firejail", "runc", "gcc", "g++", "go", "aarch64-linux-gnu-gcc", "strace", "sudo", "unshare", "shellcheck", "skopeo", "umoci"} {
+	for _, tool := range []string{"bwrap", "nsjail", "firejail", "runc", "gcc", "g++", "go", "aarch64-linux-gnu-gcc", "strace", "git", "patch", "sudo", "unshare", "shellcheck", "skopeo", "umoci", "docker-registry", "buildah", "podman"} {
 		table[tool] = func() error {
 			_, err := exec.LookPath(tool)
 			return err

@@ -23,6 +23,9 @@ type Options struct {
 	// Note is told what an image has that the store cannot keep, one sentence
 	// each; nil for nobody.
 	Note func(string)
+	// Unpacked is told the number of each layer that has been unpacked, from 0;
+	// nil for nobody.
+	Unpacked func(number int)
 
 	mu sync.Mutex
 }
@@ -77,20 +80,12 @@ func LoadDir(ctx context.Context, s *image.Store, dir string, o *Options) ([]Loa
 	})
 }
 
-// withWork lends a work directory, and sweeps what killed commands left.
-func withWork(ctx context.Context, s *image.Store, o *Options, do func(*image.Work) ([]Loaded, error)) ([]Loaded, error) {
-	if err := s.Sweep(ctx, o.Unpacker); err != nil {
-		return nil, err
-	}
-	w, err := s.NewWork()
-	if err != nil {
-		return nil, err
-	}
-	list, err := do(w)
-	// Also after a cancellation what was begun is removed.
-	if derr := s.Discard(context.WithoutCancel(ctx), o.Unpacker, w); err == nil {
-		err = derr
-	}
+// withWork is WithWork for what gives images.
+func withWork(ctx context.Context, s *image.Store, o *Options, do func(*image.Work) ([]Loaded, error)) (list []Loaded, err error) {
+	err = WithWork(ctx, s, o, func(w *image.Work) error {
+		list, err = do(w)
+		return err
+	})
 	return list, err
 }
 
@@ -264,7 +259,7 @@ func (sp *spool) ready(ctx context.Context, s *image.Store, o *Options, c candid
 			return nil, err
 		}
 	}
-	if err := o.unpackLayers(ctx, s, sp.work, m, conf, nil); err != nil {
+	if err := o.unpackLayers(ctx, s, sp.work, m, conf, nil, nil); err != nil {
 		return nil, err
 	}
 	d := image.Descriptor{MediaType: m.MediaType, Digest: f.digest, Size: f.size}
@@ -285,7 +280,7 @@ func (o *Options) commit(ctx context.Context, s *image.Store, w *image.Work, d i
 		if !errors.As(err, &missing) {
 			return err
 		}
-		if err := o.unpackLayers(ctx, s, w, m, c, missing.DiffIDs); err != nil {
+		if err := o.unpackLayers(ctx, s, w, m, c, missing.DiffIDs, nil); err != nil {
 			return err
 		}
 	}

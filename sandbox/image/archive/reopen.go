@@ -23,7 +23,7 @@ func Reopen(ctx context.Context, s *image.Store, d image.Digest, o *Options) err
 			if err != nil {
 				return nil, err
 			}
-			if err := o.unpackLayers(ctx, s, w, m, c, nil); err != nil {
+			if err := o.unpackLayers(ctx, s, w, m, c, nil, nil); err != nil {
 				return nil, err
 			}
 			return nil, o.commit(ctx, s, w, e.Manifest, m, c, e.Names)

@@ -40,6 +40,8 @@ func Save(s *image.Store, w io.Writer, format string, refs []string) error {
 		if n, err := image.ParseName(ref); err == nil && n.Digest == "" && slices.Contains(e.Names, n) {
 			e.Names = []image.Name{n}
 		}
+		// A name by digest is no tag, and the digest follows from the archive.
+		e.Names = slices.DeleteFunc(e.Names, func(n image.Name) bool { return n.Digest != "" })
 		entries = append(entries, e)
 	}
 	var err error

@@ -81,8 +81,9 @@ func (l *layerReader) Read(b []byte) (int, error) {
 }
 
 // unpackLayers unpacks the layers of an image that the store does not have,
-// some at once.
-func (o *Options) unpackLayers(ctx context.Context, s *image.Store, w *image.Work, m *image.Manifest, c *image.ConfigFile, only []image.Digest) error {
+// some at once. ready waits for a layer's blob, where blobs may still be on
+// their way.
+func (o *Options) unpackLayers(ctx context.Context, s *image.Store, w *image.Work, m *image.Manifest, c *image.ConfigFile, only []image.Digest, ready Ready) error {
 	type job struct {
 		number int
 		diffID image.Digest
@@ -111,8 +112,17 @@ func (o *Options) unpackLayers(ctx context.Context, s *image.Store, w *image.Wor
 	for range min(len(jobs), runtime.NumCPU()) {
 		wg.Go(func() {
 			for j := range queue {
-				if err := o.unpackLayer(ctx, s, w, m.Layers[j.number].Digest, j.diffID); err != nil {
+				err := ready.wait(ctx, m.Layers[j.number].Digest)
+				if err == nil {
+					err = o.unpackLayer(ctx, s, w, m.Layers[j.number].Digest, j.diffID)
+				}
+				if ctx.Err() != nil {
+					continue // something else has failed
+				}
+				if err != nil {
 					cancel(fmt.Errorf("layer %d of %d: %w", j.number+1, len(m.Layers), err))
+				} else if o.Unpacked != nil {
+					o.Unpacked(j.number)
 				}
 			}
 		})

@@ -1,5 +1,6 @@
 // Package layer turns the archive of an OCI layer into a directory that
-// overlayfs, mounted with userxattr, takes for a lower layer. It runs inside a
+// overlayfs, mounted with userxattr, takes for a lower layer, and an upper of
+// such an overlay, or the merged tree, into an archive. It runs inside a
 // sandbox, as root of its own user namespace or with a single id, and trusts
 // nothing that it reads.
 //
@@ -13,5 +14,6 @@
 // the archive is unpacked in a sandbox or not.
 //
 // What is left out, each said in a note: devices, attributes other than user.*,
-// attributes of overlayfs, and owners where there is a single id.
+// attributes of overlayfs, and owners where there is a single id. Packing leaves
+// out sockets, and refuses names that a layer would take for deletions.
 package layer

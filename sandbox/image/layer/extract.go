@@ -41,6 +41,9 @@ const (
 	opaqueMarker   = ".wh..wh..opq"
 	opaqueXattr    = "user.overlay.opaque"
 	paxXattr       = "SCHILY.xattr."
+	// paxHoles is brig's own record, of a file that had holes where it was packed.
+	// archive/tar writes no sparse files; others read the zeros.
+	paxHoles = "BRIG.holes"
 )
 
 // extractor is one unpacking.

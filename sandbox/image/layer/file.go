@@ -38,7 +38,7 @@ func (x *extractor) regular(parent int, base, name string, hdr *tar.Header, r io
 }
 
 func sparse(hdr *tar.Header) bool {
-	return hdr.Typeflag == tar.TypeGNUSparse || hdr.PAXRecords["GNU.sparse.major"] != "" || hdr.PAXRecords["GNU.sparse.map"] != ""
+	return hdr.Typeflag == tar.TypeGNUSparse || hdr.PAXRecords["GNU.sparse.major"] != "" || hdr.PAXRecords["GNU.sparse.map"] != "" || hdr.PAXRecords[paxHoles] != ""
 }
 
 // block is the granularity of holes.

@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
+)
+
+// TestApplyKilled ends brig apply with SIGKILL at random moments, several times
+// in a row, until it comes to its end: all is as if it had done so at once.
+func TestApplyKilled(t *testing.T) {
+	sandboxtest.Need(t, "overlay", "unprivileged")
+	sandboxtest.Leaks(t)
+	home, origin := t.TempDir(), t.TempDir()
+	for i := range 20 {
+		sub := filepath.Join(origin, fmt.Sprint("d", i))
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for j := range 10 {
+			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint(j)), []byte("old\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	brig := func(dir string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(brigDir, "brig"), args...)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home}
+		return cmd
+	}
+	must := func(cmd *exec.Cmd) string {
+		t.Helper()
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+		}
+		return string(out)
+	}
+	const job = `for d in d*; do rm $d/0; echo new >$d/1; mkdir $d/n; echo n >$d/n/n; chmod 755 $d/2; ln -sf 1 $d/3; done; rm -r d1 d2; echo f >d1`
+	list := func(dir string) string {
+		cmd := exec.Command("sh", "-c", `find . -printf '%P|%y|%m|%l\n' | sort; cat $(find . -type f | sort) | md5sum`)
+		cmd.Dir = dir
+		return must(cmd)
+	}
+	fresh := func() string {
+		dir := filepath.Join(t.TempDir(), "p")
+		must(exec.Command("cp", "-a", origin, dir))
+		must(brig(dir, "run", "--keep", "--name", "k", "--", "sh", "-c", job))
+		return dir
+	}
+	dir := fresh()
+	begin := time.Now()
+	must(brig(dir, "apply", "k"))
+	typical := time.Since(begin)
+	want := list(dir)
+	must(brig(dir, "rm", "k"))
+
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	killed := 0
+	for run := range 6 {
+		dir := fresh()
+		for range 5 {
+			cmd := brig(dir, "apply", "k")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(random.Int64N(int64(typical))))
+			_ = cmd.Process.Kill()
+			if cmd.Wait() != nil {
+				killed++
+			}
+		}
+		must(brig(dir, "apply", "k"))
+		if got := list(dir); got != want {
+			t.Fatalf("run %d (seed %d): the host has\n%swant\n%s", run, seed, got, want)
+		}
+		if left := must(brig(dir, "diff", "k")); left != "" {
+			t.Fatalf("run %d (seed %d): left\n%s", run, seed, left)
+		}
+		if left, err := filepath.Glob(filepath.Join(home, ".local/share/brig/containers/*/*.journal")); err != nil || len(left) > 0 {
+			t.Fatalf("run %d (seed %d): left %s, %v", run, seed, strings.Join(left, " "), err)
+		}
+		must(brig(dir, "rm", "k"))
+	}
+	if killed < 5 {
+		t.Errorf("only %d of 30 were caught before their end", killed)
+	}
+}

@@ -1,0 +1,377 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/userns"
+)
+
+// Store is a directory of containers. Any number of processes may use one.
+type Store struct {
+	dir    string
+	images string // the store of images that containers' trees are in
+}
+
+// ErrNotFound is wrapped where there is no such container.
+var ErrNotFound = errors.New("no such container")
+
+// ErrBusy is wrapped where a container is running, or somebody changes or reads
+// its layers.
+var ErrBusy = errors.New("in use")
+
+// ErrNameTaken is wrapped where another container has the name.
+var ErrNameTaken = errors.New("the name is taken")
+
+// DefaultDir is where the caller's containers are.
+func DefaultDir() (string, error) {
+	if os.Getuid() == 0 {
+		return "/var/lib/brig/containers", nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "brig/containers"), nil
+	}
+	if home := os.Getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local/share/brig/containers"), nil
+	}
+	return "", errors.New("there is no place for containers: neither XDG_DATA_HOME nor HOME is set\n  fix: set XDG_DATA_HOME to a directory of your own")
+}
+
+// OpenStore opens the store in a directory, which is absolute; images is the
+// directory of the store of images. Nothing is made before a container is.
+func OpenStore(dir, images string) (*Store, error) {
+	if !filepath.IsAbs(dir) || !filepath.IsAbs(images) {
+		return nil, fmt.Errorf("the store's directory %q, or %q, is not absolute", dir, images)
+	}
+	return &Store{dir: filepath.Clean(dir), images: filepath.Clean(images)}, nil
+}
+
+// OpenDefault opens the caller's store.
+func OpenDefault() (*Store, error) {
+	dir, err := DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	return OpenStore(dir, filepath.Join(filepath.Dir(dir), "images"))
+}
+
+// Dir is the store's directory.
+func (s *Store) Dir() string { return s.dir }
+
+func validID(id string) bool {
+	_, err := hex.DecodeString(id)
+	return err == nil && len(id) == 64 && strings.ToLower(id) == id
+}
+
+// lock takes the store's lock and returns what gives it back.
+func (s *Store) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the containers: %w", err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("locking the containers: %w", err)
+		}
+	}
+}
+
+// List is every container, the newest first. What cannot be read is an error
+// that names it, beside those that can.
+func (s *Store) List() ([]*Container, error) {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the containers: %w", err)
+	}
+	var list []*Container
+	var errs []error
+	for _, e := range entries {
+		if !validID(e.Name()) {
+			continue
+		}
+		c, err := s.read(e.Name())
+		switch {
+		case errors.Is(err, ErrNotFound): // it has just gone
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Container) int { return b.Created.Compare(a.Created) })
+	return list, errors.Join(errs...)
+}
+
+// Find is the container of a name, an id, or the first digits of one id alone. A
+// whole id goes before a name, a name before digits.
+func (s *Store) Find(ref string) (*Container, error) {
+	list, err := s.List()
+	var found []*Container
+	for _, c := range list {
+		switch {
+		case c.ID == ref:
+			return c, nil
+		case c.Name == ref:
+			found = []*Container{c}
+		case len(found) == 1 && found[0].Name == ref:
+		case ref != "" && strings.HasPrefix(c.ID, ref):
+			found = append(found, c)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, fmt.Errorf("%q begins the ids of %d containers\n  fix: give more digits, or the name (brig ps -a)", clip(ref), len(found))
+	case err != nil:
+		return nil, err // it may be the one
+	}
+	return nil, fmt.Errorf("%w: %q\n  fix: see brig ps -a", ErrNotFound, clip(ref))
+}
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
+
+func (s *Store) read(id string) (*Container, error) {
+	c := &Container{store: s, dir: filepath.Join(s.dir, id)}
+	return c, c.reload()
+}
+
+// readFile reads a regular file of at most limit bytes, through no link.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", name, limit)
+	}
+	return b, err
+}
+
+// replace writes a file whole: a temporary one, synced, renamed over it.
+func replace(name string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone already where all went well
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// The prefixes of directories that are no containers yet, or no more.
+const (
+	newPrefix  = ".new-"
+	gonePrefix = ".gone-"
+)
+
+// Create begins a container, with its lock held exclusively. An empty name means
+// that one is made up. Nobody sees it before Publish; Abandon takes it back.
+func (s *Store) Create(name string) (*Container, error) {
+	if name != "" {
+		if err := CheckName(name); err != nil {
+			return nil, err
+		}
+	}
+	err := os.MkdirAll(s.dir, 0o700)
+	if err == nil {
+		err = userns.ShareStored(s.dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a place for containers: %w", err)
+	}
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // it never fails
+	id := hex.EncodeToString(raw[:])
+	c := &Container{store: s, dir: filepath.Join(s.dir, newPrefix+id), fresh: true, Record: Record{
+		Version: RecordVersion, ID: id, Name: name, Created: time.Now().UTC(),
+	}}
+	// The sweep holds the store's lock: it never sees a directory not locked yet.
+	unlock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.checkFree(name); err != nil {
+		return nil, err
+	}
+	if err = os.Mkdir(c.dir, 0o700); err == nil {
+		err = userns.ShareStored(c.dir)
+	}
+	if err == nil {
+		err = os.Mkdir(c.Data(), 0o700)
+	}
+	if err == nil {
+		err = c.lockFile(os.O_CREATE, unix.LOCK_EX)
+	}
+	if err != nil {
+		_ = os.RemoveAll(c.dir)
+		return nil, fmt.Errorf("making a container: %w", err)
+	}
+	return c, nil
+}
+
+// checkFree refuses a name that another container has.
+func (s *Store) checkFree(name string) error {
+	if name == "" {
+		return nil
+	}
+	list, err := s.List()
+	for _, c := range list {
+		if c.Name == name {
+			return fmt.Errorf("%w: container %s is %s\n  fix: choose another with --name, or remove that one: brig rm %s", ErrNameTaken, name, c.ID[:12], name)
+		}
+	}
+	return err
+}
+
+// Publish writes the record of a container that Create made, and makes it one
+// that others see. It makes a name up where there is none.
+func (c *Container) Publish() error {
+	unlock, err := c.store.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if c.Name == "" {
+		if c.Name, err = c.store.freeName(); err != nil {
+			return err
+		}
+	} else if err := c.store.checkFree(c.Name); err != nil {
+		return err
+	}
+	if err := c.Save(); err != nil {
+		return err
+	}
+	to := filepath.Join(c.store.dir, c.ID)
+	if err := os.Rename(c.dir, to); err != nil {
+		return fmt.Errorf("making a container: %w", err)
+	}
+	c.dir = to
+	return syncDir(c.store.dir)
+}
+
+// Save replaces the record. The caller holds the lock exclusively.
+func (c *Container) Save() error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "\t")
+	e.SetEscapeHTML(false)
+	err := e.Encode(&c.Record)
+	if err == nil {
+		err = replace(filepath.Join(c.dir, "container.json"), b.Bytes())
+	}
+	if err != nil {
+		return fmt.Errorf("writing the record of a container: %w", err)
+	}
+	return nil
+}
+
+// Leftovers are the directories that Sweep would remove, relative to the store.
+func (s *Store) Leftovers() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading the containers: %w", err)
+	}
+	var left []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newPrefix) && !strings.HasPrefix(e.Name(), gonePrefix) {
+			continue
+		}
+		c := &Container{store: s, dir: filepath.Join(s.dir, e.Name())}
+		err := c.lockFile(os.O_CREATE, unix.LOCK_EX)
+		c.unlock()
+		if err == nil {
+			left = append(left, e.Name())
+		}
+	}
+	return left, nil
+}
+
+// Sweep removes what killed processes have left. It is cheap where there is
+// nothing; what cannot be removed now is left for the next sweep.
+func (s *Store) Sweep(ctx context.Context) error {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sweeping the containers: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), gonePrefix) {
+			errs = append(errs, s.sweep(ctx, filepath.Join(s.dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) sweep(ctx context.Context, dir string) error {
+	c := &Container{store: s, dir: dir}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	err = c.lockFile(os.O_CREATE, unix.LOCK_EX)
+	unlock()
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrNotFound) {
+		return nil // its maker or remover is at it, or has just finished
+	}
+	if err != nil {
+		return err
+	}
+	defer c.unlock()
+	if b, err := readFile(filepath.Join(dir, "container.json"), maxRecord); err == nil {
+		if r, err := parseRecord(b); err == nil {
+			c.Record = *r
+		}
+	}
+	return c.destroy(ctx)
+}
