@@ -195,6 +195,14 @@ func (g *guest) groups(t *testing.T, s *session) {
 	t.Helper()
 	g.test(t, s, "sandbox/cgroup", nil, nil)
 	g.test(t, s, "sandbox", nil, nil, "-test.run", "^(TestPause|TestStopRacer|TestStats)$")
+	if s == g.user {
+		// A tree of one's own to divide, which root has anyway.
+		t.Run("service", func(t *testing.T) {
+			g.test(t, s, "sandbox/cgroup", nil, []string{
+				"systemd-run", "--user", "--quiet", "--pipe", "--wait", "--collect", "-p", "Delegate=yes", "--working-directory=/opt/brig/src/sandbox/cgroup", "--",
+			}, "-test.run", "^(TestGroup|TestSweep|TestRefused|TestDelegate)$")
+		})
+	}
 }
 
 // test runs the compiled tests of a package in a session and makes each of them
