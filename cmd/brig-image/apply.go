@@ -145,7 +145,9 @@ func (a *applier) overlay(ctx context.Context, s *selection) error {
 	if err := target.Begin(a.journalFile(o)); err != nil {
 		return err
 	}
-	err = a.bring(ctx, o, target, picked)
+	if err = a.bring(ctx, o, target, picked); err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w\n  fix: see to that, and run brig apply again; what has been applied stays so", err)
+	}
 	return errors.Join(err, a.finish(context.WithoutCancel(ctx), o, target, base))
 }
 
@@ -254,6 +256,9 @@ func hostLine(o *engine.Overlay, c *changes.Change) string {
 	line := string(c.Kind) + " " + safe(onHost(o, c.Path))
 	if c.Target != "" {
 		line += " -> " + safe(c.Target)
+	}
+	if c.RemovesDirectory() && c.New != nil {
+		line += "  (" + c.What() + ", which goes with all in it)"
 	}
 	if changes.Leaves(c) {
 		line += "  (leads out of the directory)"

@@ -134,7 +134,7 @@ func bars(layers []registry.Progress, w words, rows, columns int) []string {
 		const width = 30
 		full := width
 		if l.Total > 0 {
-			full = int(float64(width) * float64(l.Done) / float64(l.Total))
+			full = min(width, int(float64(width)*float64(l.Done)/float64(l.Total)))
 		}
 		bar := strings.Repeat("=", full) + strings.Repeat(" ", width-full)
 		lines = append(lines, cut(fmt.Sprintf("%3d %s [%s] %7s/%-7s %s", l.Number, l.Digest.Short(), bar, size(l.Done), size(l.Total), w[l.State]), columns))

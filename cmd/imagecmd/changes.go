@@ -20,8 +20,8 @@ shows what is in it. Touching a file, or writing the same into it, is no change.
 directory. Empty directories have no place in one; what is binary, larger than
 1 MiB or no file is named and left out.
 
-Names are printed so that they cannot steer a terminal: --json and --null have
-them as they are.
+Names are printed so that they cannot steer a terminal: --null has them as they
+are, and --json too, one that is not UTF-8 as {"base64": "..."}.
 ` + pathsHelp,
 		Example: `  brig diff fix
   brig diff --long fix /work/src

@@ -329,8 +329,10 @@ func TestApplyMeanwhile(t *testing.T) {
 		{"made", "echo job >n", "n", "echo mine >n", `conflict: "n"` + now},
 		{"a link made", "echo job >n", "n", "ln -s ../outside/kept n", `conflict: "n"` + now},
 		{"a file in a directory that goes", "rm -r d; echo job >d", "d", "echo mine >d/sub/mine", `conflict: "d/sub/mine" was made on the host since the job first ran` + "\n"},
-		{"its directory becomes a link", "echo job >d/sub/n1; echo job >d/sub/n2", "d/sub/n1", "mv d aside; ln -s ../outside d",
-			"A d/sub/n1\n" + `conflict: "d/sub/n2" would be in a directory that is not there on the host` + "\n"},
+		{
+			"its directory becomes a link", "echo job >d/sub/n1; echo job >d/sub/n2", "d/sub/n1", "mv d aside; ln -s ../outside d",
+			"A d/sub/n1\n" + `conflict: "d/sub/n2" would be in a directory that is not there on the host` + "\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newProject(t, lowerScript, tt.job)

@@ -33,10 +33,15 @@ func Unmatched(paths []string, list []*Change) []string {
 	return left
 }
 
-// DeletedAbove finds the change that deleted a directory above p.
+// RemovesDirectory tells whether a directory goes, with all that is in it.
+func (c *Change) RemovesDirectory() bool {
+	return c.Old != nil && c.Old.Type == Directory && (c.New == nil || c.New.Type != Directory)
+}
+
+// DeletedAbove finds the change with which a directory above p went.
 func DeletedAbove(p string, list []*Change) *Change {
 	for _, c := range list {
-		if c.Kind == Deleted && !c.Within && c.Path != p && strings.HasPrefix(p, c.Path+"/") {
+		if c.RemovesDirectory() && !c.Within && strings.HasPrefix(p, c.Path+"/") {
 			return c
 		}
 	}
@@ -60,7 +65,7 @@ type Group struct {
 
 // Add takes the next change, and gives the group before it when that is whole.
 func (t *Tops) Add(c *Change) *Group {
-	if c.Within && t.top != nil && Below(c.Path, t.top.Path) && (c.Kind != Deleted || t.top.Kind == Deleted) {
+	if c.Within && t.top != nil && Below(c.Path, t.top.Path) {
 		t.files++
 		t.bytes += c.Size()
 		return nil

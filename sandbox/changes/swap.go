@@ -153,7 +153,7 @@ func (t *Target) removeKnown(root int, at, p string) error {
 			continue
 		}
 		now := WasOf(st)
-		if was, known := t.base.Names[q]; known && !was.same(now, true) || !known && t.base.Complete {
+		if was, known := t.base.Names[q]; !known || !was.same(now, true) {
 			return &Conflict{q, "was changed on the host at this moment"}
 		}
 		flags := 0

@@ -78,7 +78,10 @@ func entryName(d *Descriptor) (Name, bool) {
 func named(d Descriptor, n *Name) Descriptor {
 	d.Annotations = nil
 	if n != nil {
-		d.Annotations = map[string]string{AnnotationName: n.String(), AnnotationTag: n.Tag}
+		d.Annotations = map[string]string{AnnotationName: n.String()}
+		if n.Tag != "" { // it was not pulled by a digest
+			d.Annotations[AnnotationTag] = n.Tag
+		}
 	}
 	return d
 }

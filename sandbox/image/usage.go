@@ -74,6 +74,16 @@ func (s *Store) Usage() (*Usage, error) {
 			add(&u.Blobs, b.Name(), info.Size())
 		}
 	}
+	parts, err := os.ReadDir(s.partialDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, p := range parts { // of blobs that are not whole yet
+		if info, err := p.Info(); err == nil {
+			u.Blobs.Bytes += info.Size()
+			u.Blobs.Reclaimable += info.Size()
+		}
+	}
 	layers, err := filepath.Glob(filepath.Join(s.dir, "layers/*/*"))
 	if err != nil {
 		return nil, err

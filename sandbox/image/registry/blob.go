@@ -243,7 +243,7 @@ func checkRange(got string, first, size int64) error {
 	span, whole, ok2 := strings.Cut(rest, "/")
 	from, to, ok3 := strings.Cut(span, "-")
 	if !ok || !ok2 || !ok3 || number(from) != first || number(to) != size-1 || whole != "*" && number(whole) != size {
-		return fmt.Errorf("the registry sends the range %q where bytes %d-%d/%d were asked for", got, first, size-1, size)
+		return fmt.Errorf("the registry sends the range %q where bytes %d-%d/%d were asked for", clip(got, 60), first, size-1, size)
 	}
 	return nil
 }

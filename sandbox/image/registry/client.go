@@ -222,7 +222,7 @@ func (s *session) get(ctx context.Context, path string, header http.Header, code
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		resp.Body.Close()
-		return nil, fmt.Errorf("the registry sent it in the coding %q, which was not asked for", coding)
+		return nil, fmt.Errorf("the registry sent it in the coding %q, which was not asked for", clip(coding, 60))
 	}
 	return resp, nil
 }

@@ -51,9 +51,26 @@ func (c *Client) explain(ctx context.Context, err error, n image.Name, known boo
 	case errors.Is(err, errPlain):
 		return fmt.Errorf("%s: %w\n  fix: allow it: --insecure, or insecure = true for that host in registries.toml", n.Domain, bare(err))
 	case errors.As(err, &address):
-		return fmt.Errorf("%s: %w", n.Domain, bare(err))
+		return fmt.Errorf("%s: %w", n.Domain, clippedError{bare(err)})
 	}
-	return fmt.Errorf("%s: %w", n.Domain, err)
+	return fmt.Errorf("%s: %w", n.Domain, clippedError{err})
+}
+
+// clippedError is an error that says no more than a screen holds: some quote
+// what a registry sent.
+type clippedError struct{ error }
+
+// Error implements error.
+func (c clippedError) Error() string { return clip(c.error.Error(), 1500) }
+
+// Unwrap gives the whole.
+func (c clippedError) Unwrap() error { return c.error }
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
 }
 
 // bare is the error of a request without its address, or with the host alone.
@@ -70,9 +87,7 @@ func explainStatus(e *transport.Error, n image.Name, known bool) error {
 	if len(e.Errors) > 0 {
 		d := e.Errors[0]
 		said = strings.Trim(string(d.Code)+": "+d.Message, ": ")
-		if len(said) > 200 {
-			said = said[:200] + "…"
-		}
+		said = clip(said, 200)
 	}
 	said = fmt.Sprintf("%d %s", e.StatusCode, said)
 	switch e.StatusCode {

@@ -148,6 +148,12 @@ func TestHostile(t *testing.T) {
 			sam.manifest.Layers[1].Size = 1 << 60
 			return &sam.manifest, image.TypeManifest
 		}), "layer 2 of 3 has 1152921504606846976 bytes, compressed, and at most 42551738368 are allowed\n  fix: allow more with --max-size"},
+		"layers that are too much together": {put(func(_ *testing.T, sam *sample) (any, string) {
+			for range 5 {
+				sam.manifest.Layers = append(sam.manifest.Layers, image.Descriptor{MediaType: image.TypeLayer, Digest: image.DigestOf(nil), Size: 39 << 30})
+			}
+			return &sam.manifest, image.TypeManifest
+		}), "the layers have more than 170206953472 bytes together\n  fix: allow more with --max-size"},
 		"another config": {put(func(_ *testing.T, sam *sample) (any, string) {
 			sam.manifest.Layers = sam.manifest.Layers[:2]
 			return &sam.manifest, image.TypeManifest

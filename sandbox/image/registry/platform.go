@@ -65,7 +65,7 @@ func choose(x *image.Index, want image.Platform) (*image.Descriptor, error) {
 		case fits && want.Variant == "" && found == nil:
 			found = d
 		case d.Platform.OS != "unknown": // attestations
-			others = append(others, d.Platform.String())
+			others = append(others, clip(d.Platform.String(), 60))
 		}
 	}
 	if found != nil {

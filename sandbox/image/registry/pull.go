@@ -145,12 +145,19 @@ func (c *Client) fetch(ctx context.Context, s *image.Store, w *image.Work, n ima
 	return p, nil
 }
 
+// maxLayers is how many layers of the largest size an image may have the bytes
+// of, as with archives.
+const maxLayers = 4
+
 // checkSizes refuses what the limits would refuse once it is there.
 func checkSizes(m *image.Manifest, o *archive.Options) error {
-	limit := o.MaxLayer()
+	limit, total := o.MaxLayer(), int64(0)
 	for i, l := range m.Layers {
 		if l.Size > limit {
 			return fmt.Errorf("layer %d of %d has %d bytes, compressed, and at most %d are allowed\n  fix: allow more with --max-size", i+1, len(m.Layers), l.Size, limit)
+		}
+		if total += l.Size; total > maxLayers*limit {
+			return fmt.Errorf("the layers have more than %d bytes together\n  fix: allow more with --max-size", maxLayers*limit)
 		}
 	}
 	return nil
