@@ -61,9 +61,8 @@ demo: deps build
 test: deps build
 	e2e/test.sh
 
-# The whole suite in virtual machines with systemd, as a user and as root, beside
-# the limits and variants that are part of make test. The first run makes the
-# machines' images.
+# The whole suite in both virtual machines with systemd, as a user and as root.
+# make test has each role in one of them. The first run makes the machines' images.
 vm-test: deps build
 	$(GO) test -tags machines -count=1 -timeout 60m -v ./e2e/vm
 

@@ -64,11 +64,14 @@ func setup(env *testscript.Env) error {
 	env.Setenv("BRIG", filepath.Join(brigDir, "brig"))
 	env.Setenv("PATH", brigDir+":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
 	// What a script counts on: the time in which a brig that was started has
-	// begun its job, and how many are many.
+	// begun its job, that in which a job has done something, both in seconds, and
+	// how many are many.
 	env.Setenv("MOMENT", "0.6")
+	env.Setenv("SPAN", "3")
 	env.Setenv("MANY", "1000")
 	if slow() > 1 {
 		env.Setenv("MOMENT", "4")
+		env.Setenv("SPAN", "20")
 		env.Setenv("MANY", "100")
 	}
 	env.Values[testKey{}] = env.T()

@@ -22,13 +22,29 @@ type exactMemory struct {
 	err  error
 }
 
-// total scans once more, since every process has to be asked anyway.
+// total is the least of some sums where one is doubtful: a job that takes more
+// than it may does so a moment later as well.
 func (x *exactMemory) total() (int64, error) {
+	sum, doubtful, err := x.once()
+	for range 2 {
+		if err != nil || !doubtful {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+		var again int64
+		again, doubtful, err = x.once()
+		sum = min(sum, again)
+	}
+	return sum, err
+}
+
+// once scans once more, since every process has to be asked anyway.
+func (x *exactMemory) once() (sum int64, doubtful bool, err error) {
 	x.sum, x.err = 0, nil
 	all := map[int]procStat{}
 	seen, err := x.scan.scan(func(pid int, st procStat) { all[pid] = st })
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	// Time of the thread's own: that the job keeps all CPUs busy is no reason
 	// to measure it by a coarser rule.
@@ -45,27 +61,8 @@ func (x *exactMemory) total() (int64, error) {
 		}
 		own[pid] = x.sum - before
 	}
-	x.sum -= lent(all, own, bootTicks())
-	return x.sum, x.err
-}
-
-// lent is what is counted twice because children live in their parents'
-// memory: never more than is counted for the parent itself, so that a parent
-// whose pages are those of a host file lends nothing.
-func lent(all map[int]procStat, own map[int]int64, now int64) int64 {
-	borrower := func(st procStat) bool {
-		parent, ok := all[st.parent]
-		return ok && borrows(st, parent, now)
-	}
-	var sum int64
-	borrowers := map[int]int{}
-	for pid, st := range all {
-		if borrower(st) && !borrower(all[st.parent]) && borrowers[st.parent] < maxBorrowers {
-			borrowers[st.parent]++
-			sum += min(own[pid], own[st.parent])
-		}
-	}
-	return sum
+	twice, doubtful := lent(all, own, bootTicks(), x.scan.vforking)
+	return x.sum - twice, doubtful, x.err
 }
 
 // exactBudget is the time that an exact sum may take: some, and several times
@@ -96,20 +93,6 @@ func (x *exactMemory) addResident(pid int, st procStat) {
 		}
 		x.sum += n
 	}
-}
-
-// A child made by vfork, as posix_spawn and most runtimes make theirs, lives in
-// its parent's memory until its exec, and the kernel counts that memory for
-// both. Such a child is told by its age and by sizes that are its parent's to
-// the page. A job that imitates it gains at most what its old processes are
-// counted with, once for as many children as threads usually start at once.
-const (
-	maxBorrowers  = 4
-	borrowerTicks = userHZ / 10
-)
-
-func borrows(child, parent procStat, now int64) bool {
-	return now-child.started <= borrowerTicks && child.rssPages == parent.rssPages && child.vsize == parent.vsize
 }
 
 // bootTicks is the time since boot in the unit of /proc.

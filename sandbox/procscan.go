@@ -178,13 +178,32 @@ func (p *procScan) memoryDir(pid int, st procStat) (string, error) {
 }
 
 // livingThread is a thread of the process that has memory, 0 where none has.
-func (p *procScan) livingThread(pid int) (int, error) {
+func (p *procScan) livingThread(pid int) (found int, err error) {
+	err = p.threadsOf(pid, func(tid int) (bool, error) {
+		if tid == pid {
+			return true, nil
+		}
+		b, err := p.read(pid, "/task/"+strconv.Itoa(tid)+"/stat")
+		if err != nil {
+			return false, err
+		}
+		if st, ok := parseStat(b); ok && st.rssPages > 0 {
+			found = tid
+		}
+		return found == 0, nil
+	})
+	return found, err
+}
+
+// threadsOf calls visit for the threads of a process until it says false, or
+// fails. A process that is gone has none.
+func (p *procScan) threadsOf(pid int, visit func(tid int) (bool, error)) error {
 	fd, err := unix.Openat(p.dir, strconv.Itoa(pid)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
-		return 0, nil
+		return nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("/proc/%d/task: %w", pid, err)
+		return fmt.Errorf("/proc/%d/task: %w", pid, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
 	var names [1 << 10]byte
@@ -192,26 +211,22 @@ func (p *procScan) livingThread(pid int) (int, error) {
 		n, err := unix.Getdents(fd, names[:])
 		switch {
 		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH), err == nil && n == 0:
-			return 0, nil
+			return nil
 		case err != nil:
-			return 0, fmt.Errorf("/proc/%d/task: %w", pid, err)
+			return fmt.Errorf("/proc/%d/task: %w", pid, err)
 		}
 		for rest := names[:n]; len(rest) > direntName; {
 			length := int(rest[16]) | int(rest[17])<<8
 			if length <= direntName || length > len(rest) {
-				return 0, fmt.Errorf("/proc/%d/task: record of %d bytes: %w", pid, length, unix.EIO)
+				return fmt.Errorf("/proc/%d/task: record of %d bytes: %w", pid, length, unix.EIO)
 			}
 			tid, ok := pidOf(rest[direntName:length])
 			rest = rest[length:]
-			if !ok || tid == pid {
+			if !ok {
 				continue
 			}
-			b, err := p.read(pid, "/task/"+strconv.Itoa(tid)+"/stat")
-			if err != nil {
-				return 0, err
-			}
-			if st, ok := parseStat(b); ok && st.rssPages > 0 {
-				return tid, nil
+			if more, err := visit(tid); err != nil || !more {
+				return err
 			}
 		}
 	}

@@ -169,8 +169,30 @@ func TestLent(t *testing.T) {
 		{"another size", map[int]procStat{2: old, 3: other}, map[int]int64{2: 100, 3: 100}, 0},
 		{"more than start at once", map[int]procStat{2: old, 3: young, 4: young, 5: young, 6: young, 7: young}, map[int]int64{2: 10, 3: 10, 4: 10, 5: 10, 6: 10, 7: 10}, 40},
 	} {
-		if got := lent(tt.all, tt.own, now); got != tt.want {
+		if got, _ := lent(tt.all, tt.own, now, func(int) int { return 0 }); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	// With a thread that waits, age is no argument; with one, for one child.
+	established := aged
+	established.started = now - doubtfulTicks - 1
+	for _, tt := range []struct {
+		name     string
+		all      map[int]procStat
+		want     int64
+		doubtful bool
+	}{
+		{"waited for", map[int]procStat{2: old, 3: aged}, 100, false},
+		{"waited for long", map[int]procStat{2: old, 3: established}, 100, false},
+		{"one of two waited for", map[int]procStat{2: old, 3: aged, 4: aged}, 100, true},
+		{"waited for, of another size", map[int]procStat{2: old, 3: other}, 0, true},
+		{"beside a young one", map[int]procStat{2: old, 3: aged, 4: young}, 200, false},
+		{"not waited for", map[int]procStat{5: old, 3: {parent: 5, started: 1, vsize: 9}}, 0, false},
+	} {
+		own := map[int]int64{2: 100, 3: 100, 4: 100}
+		waiting := func(pid int) int { return map[int]int{2: 1}[pid] }
+		if got, doubtful := lent(tt.all, own, now, waiting); got != tt.want || doubtful != tt.doubtful {
+			t.Errorf("%s: %d, doubtful %v; want %d, %v", tt.name, got, doubtful, tt.want, tt.doubtful)
 		}
 	}
 }

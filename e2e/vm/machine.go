@@ -25,7 +25,7 @@ const (
 	// touches, which is less.
 	memory = 2048
 	// bootTime bounds the way from QEMU's start to both sessions.
-	bootTime = 3 * time.Minute
+	bootTime = 10 * time.Minute
 )
 
 // machine is a running virtual machine with two sessions in it.
@@ -47,15 +47,14 @@ type session struct {
 }
 
 // arguments are QEMU's, up to what differs between a test and a shell.
-func arguments(image, payload string, accel []string, mode string) []string {
+func arguments(image, payload string, p processor, mode string) []string {
 	args := append([]string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-m", fmt.Sprint(memory), "-smp", "2",
 		"-kernel", filepath.Join(image, "kernel"), "-initrd", filepath.Join(image, "initrd"),
-		// Without what costs an emulated processor much and protects nobody here.
 		// A panic ends QEMU.
 		"-append", "root=/dev/vda rootfstype=ext4 rootflags=noatime rw console=ttyS0 panic=-1 quiet loglevel=4 " +
-			"systemd.show_status=no mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1 brig.vm=" + mode,
+			"systemd.show_status=no brig.vm=" + mode + " " + p.kernel,
 		"-device", "virtio-rng-pci",
 		// The image is shared and never changes: what the machine writes is
 		// thrown away with it.
@@ -64,15 +63,15 @@ func arguments(image, payload string, accel []string, mode string) []string {
 		"-drive", "if=none,id=payload,format=raw,readonly=on,file=" + payload,
 		"-device", "virtio-blk-pci,drive=payload,serial=payload",
 		"-device", "virtio-serial-pci",
-	}, accel...)
+	}, p.qemu...)
 	return args
 }
 
 // start boots a machine and waits for both of its sessions. console is the file
 // for what its kernel says. The machine ends with the context, and with this process.
-func start(ctx context.Context, image, payload, console string, accel []string) (*machine, error) {
+func start(ctx context.Context, image, payload, console string, p processor) (*machine, error) {
 	m := &machine{console: console, ended: make(chan struct{})}
-	args := append(arguments(image, payload, accel, "test"),
+	args := append(arguments(image, payload, p, "test"),
 		"-chardev", "file,id=console,path="+m.console, "-serial", "chardev:console",
 		// Nobody sits at the terminals of the two logins.
 		"-chardev", "null,id=tty0", "-device", "virtconsole,chardev=tty0",

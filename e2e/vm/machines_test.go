@@ -24,7 +24,7 @@ const (
 	// emulated is how many times longer a script may take where there is no KVM.
 	emulated = "8"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
-	suiteTime = 900
+	suiteTime = 1500
 )
 
 // outside are the tests of the suite that look at the source, or bring a kernel
@@ -50,9 +50,7 @@ func TestMachines(t *testing.T) {
 	t.Logf("what is carried in was built in %v", since(begin))
 	for _, s := range systems {
 		t.Run(s.name, func(t *testing.T) {
-			if runtime.NumCPU() >= 4 {
-				t.Parallel()
-			}
+			t.Parallel() // one is a processor's load
 			testSystem(t, s, disk)
 		})
 	}
@@ -81,7 +79,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	}
 	t.Logf("the image was there after %v: %s", since(begin), image)
 	begin = time.Now()
-	accel, why := accelerator(t.Context(), image)
+	p, why := accelerator(t.Context(), image)
 	if why != "" {
 		t.Logf("without KVM: %s (found out in %v)", why, since(begin))
 	}
@@ -91,7 +89,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m, err := start(t.Context(), image, disk, filepath.Join(logs, s.name+"-console"), accel)
+	m, err := start(t.Context(), image, disk, filepath.Join(logs, s.name+"-console"), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +97,23 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
 	g := &guest{machine: m, slow: why != "", logs: logs}
 
+	// A line in the journal for each scope would cost an emulated processor more
+	// than the scope does.
+	g.must(t, m.root, "systemctl log-level warning")
+	g.must(t, m.user, "systemctl --user log-level warning")
+
 	t.Run("sessions", g.testSessions)
 	t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
 	t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
 	t.Run("limits", func(t *testing.T) {
-		undo := g.delegateAll(t)
-		defer undo()
+		defer g.delegateAll(t)()
+		defer g.processors(t)()
 		t.Run("user", func(t *testing.T) { g.scripts(t, m.user, "limits") })
 		t.Run("root", func(t *testing.T) { g.scripts(t, m.root, "limits") })
+	})
+	t.Run("groups", func(t *testing.T) {
+		t.Run("user", func(t *testing.T) { g.groups(t, m.user) })
+		t.Run("root", func(t *testing.T) { g.groups(t, m.root) })
 	})
 	t.Run("variants", g.testVariants)
 	t.Run("left", g.testNothingLeft)
@@ -160,40 +167,65 @@ func (g *guest) testSessions(t *testing.T) {
 // other: they measure.
 func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
 	t.Helper()
-	g.test(t, s, []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$", "-test.parallel=1")
+	g.test(t, s, "e2e", []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$", "-test.parallel=1")
 }
 
+// groupScripts are the scripts of the suite to whose outcome control groups and
+// service managers contribute.
+const groupScripts = "^TestScripts$/^(cgroup-manager|delegation|doctor|exit_codes|hostile-processes|isolation_cgroup|judge|lesson-09-.*|" +
+	"limits|limit-.*|memory_.*|peak_.*|result|signals.*|stats|usage)$"
+
 // suite runs all that looks at a kernel, with fewer sandboxes in the tests that
-// make many.
+// make many; with -short what control groups and service managers contribute to.
 func (g *guest) suite(t *testing.T, s *session) {
 	t.Helper()
 	args := []string{"-test.skip", "^(" + outside + "|TestMachine)$"}
+	if testing.Short() {
+		args = []string{"-test.run", groupScripts}
+	}
 	if g.slow {
 		args = append(args, "-runs=60")
 	}
-	g.test(t, s, nil, nil, args...)
+	g.test(t, s, "e2e", nil, nil, args...)
 }
 
-// test runs the compiled suite in a session and makes each of its tests one of
-// this test's. What was skipped there is listed with what is skipped here. wrap
-// is a program with arguments that runs the suite in its way.
-func (g *guest) test(t *testing.T, s *session, env, wrap []string, args ...string) {
+// groups runs the tests of control groups below the command line: the drivers'
+// own, and the pausing and stopping of jobs by way of the library.
+func (g *guest) groups(t *testing.T, s *session) {
 	t.Helper()
-	const tests = "/opt/brig/src/e2e"
+	g.test(t, s, "sandbox/cgroup", nil, nil)
+	g.test(t, s, "sandbox", nil, nil, "-test.run", "^(TestPause|TestStopRacer|TestStats)$")
+	if s == g.user {
+		// A tree of one's own to divide, which root has anyway.
+		t.Run("service", func(t *testing.T) {
+			g.test(t, s, "sandbox/cgroup", nil, []string{
+				"systemd-run", "--user", "--quiet", "--pipe", "--wait", "--collect", "-p", "Delegate=yes", "--working-directory=/opt/brig/src/sandbox/cgroup", "--",
+			}, "-test.run", "^(TestGroup|TestSweep|TestRefused|TestDelegate)$")
+		})
+	}
+}
+
+// test runs the compiled tests of a package in a session and makes each of them
+// one of this test's. What was skipped there is listed with what is skipped here. wrap
+// is a program with arguments that runs the suite in its way.
+func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, args ...string) {
+	t.Helper()
+	tests := "/opt/brig/src/" + pkg
 	env = append(env, "BRIG_BIN=/opt/brig/bin/brig", "BRIG_TEST_PAYLOADS=/opt/brig/payloads",
 		"TMPDIR=/var/tmp", // on the disk, where io can be limited
 		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
 	if g.slow {
 		env = append(env, "BRIG_TEST_SLOW="+emulated)
 	}
-	skips := "/tmp/brig-test-skips-" + strings.ReplaceAll(t.Name(), "/", "-")
+	name := strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestMachines/")+"/"+pkg, "/", "-")
+	skips := "/tmp/brig-test-skips-" + name
 	env = append(env, sandboxtest.SkipsVariable+"="+skips)
 	argv := append(append([]string{}, wrap...), "env")
 	argv = append(argv, env...)
-	argv = append(argv, tests+"/e2e.test", "-test.v=test2json", "-test.parallel=4",
+	argv = append(argv, path.Join(tests, path.Base(pkg)+".test"), "-test.v=test2json", "-test.parallel=4",
 		fmt.Sprintf("-test.timeout=%ds", suiteTime-10))
 	begin := time.Now()
-	log, err := os.OpenFile(filepath.Join(g.logs, strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestMachines/"), "/", "-")), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	log, err := os.OpenFile(filepath.Join(g.logs, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,14 +79,14 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	accel, why := accelerator(ctx, image)
+	p, why := accelerator(ctx, image)
 	if why != "" {
 		fmt.Fprintln(os.Stderr, "vm: without KVM everything is slow:", why)
 	}
 	if args[0] == "shell" {
-		return shell(ctx, s, arguments(image, disk, accel, "shell"), dir, *asRoot)
+		return shell(ctx, s, arguments(image, disk, p, "shell"), dir, *asRoot)
 	}
-	m, err := start(ctx, image, disk, filepath.Join(dir, "console"), accel)
+	m, err := start(ctx, image, disk, filepath.Join(dir, "console"), p)
 	if err != nil {
 		return err
 	}

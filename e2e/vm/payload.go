@@ -17,11 +17,11 @@ import (
 
 // carried are the packages whose tests run in the machines. Those that need no
 // kernel lose nothing by being tested outside.
-var carried = []string{"e2e"}
+var carried = []string{"e2e", "sandbox", "sandbox/cgroup"}
 
 // payload makes the read-only disk that a machine mounts at /opt/brig:
 //
-//	bin/        brig, brig-filterc and the agent
+//	bin/        the binaries and the agent
 //	payloads/   the C programs of scripts, where there is a compiler here
 //	src/        the tree, without what was built, and in it the compiled tests
 func payload(ctx context.Context, tree, dir string) (string, error) {
@@ -33,7 +33,7 @@ func payload(ctx context.Context, tree, dir string) (string, error) {
 	if err := copyTree(tree, filepath.Join(root, "src")); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"brig", "brig-filterc"} {
+	for _, name := range []string{"brig", "brig-filterc", "brig-image"} {
 		if err := copyFile(filepath.Join(tree, "bin", name), filepath.Join(bin, name), 0o755); err != nil {
 			return "", fmt.Errorf("%w (make build makes it)", err)
 		}

@@ -51,6 +51,17 @@ var variants = []variant{
 		asRoot: true,
 	},
 	{
+		name: "manager-hangs",
+		do:   "pkill -STOP -u alice -x systemd",
+		undo: "pkill -CONT -u alice -x systemd",
+	},
+	{
+		name: "manager-gone",
+		do:   "cd /run/user/1000 && mv bus bus.kept && mv systemd/private systemd/private.kept",
+		undo: "cd /run/user/1000 && mv bus.kept bus && mv systemd/private.kept systemd/private",
+	},
+	{name: "manager-back"},
+	{
 		name: "user-service",
 		wrap: []string{"systemd-run", "--user", "--quiet", "--pipe", "--wait", "--collect", "-p", "Delegate=yes", "--working-directory=/opt/brig/src/e2e", "--"},
 	},
@@ -84,4 +95,17 @@ func (g *guest) delegateAll(t *testing.T) (undo func()) {
 		t.Errorf("alice's systemd has %q after the drop-in", got)
 	}
 	return func() { g.must(t, g.root, "rm -r "+dropIn+" && "+reload) }
+}
+
+// processors starts the second processor, which measurements of shares need,
+// until undo is called. A service with a quota keeps the kernel from changing its
+// code for the first and after the last quota of a job's (see accel.go).
+func (g *guest) processors(t *testing.T) (undo func()) {
+	t.Helper()
+	const online = " >/sys/devices/system/cpu/cpu1/online"
+	if !g.slow {
+		return func() {}
+	}
+	g.must(t, g.root, "systemd-run --quiet --unit=quota -p CPUQuota=50% sleep infinity && echo 1"+online)
+	return func() { g.must(t, g.root, "echo 0"+online+"; systemctl stop quota") }
 }

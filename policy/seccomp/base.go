@@ -9,7 +9,7 @@ import (
 type verdict struct {
 	action  Action   // when no allowance matches
 	allows  []Match  // of a call that is not allowed altogether
-	denials []Denial // of a call that is allowed, altogether or in part
+	denials []Denial // for some arguments, whether it passes with them or not
 	why     string
 }
 

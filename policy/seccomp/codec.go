@@ -14,7 +14,7 @@ type Compiled struct {
 	Arch string
 	// Key is what the program was compiled from: the value of Key.
 	Key string
-	// Filters are loaded first to last; the last one denies by default.
+	// Filters are loaded first to last.
 	Filters [][]Insn
 }
 

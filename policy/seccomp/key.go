@@ -14,7 +14,7 @@ import (
 // it. It checks nothing: settings that Resolve refuses have a key and no program.
 func Key(s Settings, o Options, arch string) string {
 	k := keyHash{sha256.New()}
-	k.text("brig seccomp 1", tablesDigest, arch, s.Base, onDeny(s))
+	k.text("brig seccomp 2", tablesDigest, arch, s.Base, onDeny(s))
 	k.set(s.Allow)
 	k.set(s.Deny)
 	k.number(uint64(len(s.Rules)))

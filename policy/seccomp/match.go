@@ -32,6 +32,30 @@ func (m Match) Holds(args *[6]uint64) bool {
 	return true
 }
 
+// apart tells that both matches can never hold, for they want different bits of
+// one argument.
+func (m Match) apart(other Match) bool {
+	for _, a := range m {
+		for _, b := range other {
+			if a.Index == b.Index && (a.Value^b.Value)&a.bits()&b.bits() != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bits are those of which a comparison wants a value.
+func (a Arg) bits() uint64 {
+	switch a.Op {
+	case opEQ:
+		return math.MaxUint64
+	case opMaskedEQ:
+		return a.Mask
+	}
+	return 0
+}
+
 func (a Arg) holds(v uint64) bool {
 	switch a.Op {
 	case opEQ:

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -24,7 +25,8 @@ type Profile struct {
 	// Calls holds every call with a name on the architecture, by number.
 	Calls []Call
 	// DenialActions lists the actions of denials by argument. Of two errnos that
-	// both apply the one that comes first here is returned.
+	// both apply the one that comes first here is returned, and before that of a
+	// call that is not allowed.
 	DenialActions []Action
 }
 
@@ -37,7 +39,8 @@ type Call struct {
 	// Allows are the arguments with which a call passes that is not allowed
 	// altogether. Then Action is the profile's Deny.
 	Allows []Match
-	// Denials are tried for what passes.
+	// Denials say what else happens for some arguments, whether the call passes
+	// with them or not, unless that is milder than what happens anyway.
 	Denials []Denial
 	// Why names the entry that decided: "base", "not in base", "allow", "deny",
 	// "rule", "supervised memory".
@@ -84,8 +87,10 @@ func (p *Profile) decideCall(c *Call, args *[6]uint64) Action {
 			break
 		}
 	}
-	for _, action := range p.DenialActions {
-		if action.restrictive() >= result.restrictive() {
+	// As the kernel does with filters: of equally strict answers the last one is
+	// the result.
+	for _, action := range slices.Backward(p.DenialActions) {
+		if action.restrictive() > result.restrictive() {
 			continue
 		}
 		for _, denial := range c.Denials {

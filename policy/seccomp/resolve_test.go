@@ -180,6 +180,49 @@ func TestEntriesGoBeforeTheBase(t *testing.T) {
 	}
 }
 
+// TestRulesWithAnErrnoOfTheirOwn: a rule that denies with another errno than
+// on_deny has it, also where nothing would have allowed the call.
+func TestRulesWithAnErrnoOfTheirOwn(t *testing.T) {
+	eq := func(i uint, v uint64) []Arg { return []Arg{{Index: i, Op: "eq", Value: v}} }
+	eaccess, eafnosupport, enotty := Errno(13), Errno(97), Errno(25)
+	s := Settings{Base: BaseDefault, Rules: []Rule{
+		{Names: []string{"socket"}, Action: "EAFNOSUPPORT", Args: eq(0, 40)}, // not among what is allowed
+		{Names: []string{"socket"}, Action: "EAFNOSUPPORT", Args: eq(0, 2)},  // allowed otherwise
+		{Names: []string{"ioctl"}, Action: "ENOTTY", Args: eq(1, 0x5412)},    // denied by the base for the same argument
+		{Names: []string{"mount"}, Action: "EACCES", Args: eq(3, 7)},         // denied altogether
+		{Names: []string{"fsopen"}, Action: "EACCES"},                        // the same, for all arguments
+		{Names: []string{"kill"}, Action: "EACCES", Args: eq(1, 9)},          // kept by what follows
+		{Names: []string{"kill"}, Action: "ENOTTY"},
+		{Names: []string{"umount2"}, Action: "kill", Args: eq(1, 1)}, // stricter
+	}}
+	for _, arch := range []string{AMD64, ARM64} {
+		p := resolved(t, s, Options{}, arch)
+		for _, test := range []struct {
+			name string
+			args []uint64
+			want Action
+		}{
+			{"socket", []uint64{40, 1}, eafnosupport},
+			{"socket", []uint64{2, 1}, eafnosupport},
+			{"socket", []uint64{10, 1}, Allow},
+			{"socket", []uint64{17, 3}, ePerm},
+			{"ioctl", []uint64{0, 0x5412}, enotty},
+			{"ioctl", []uint64{0, 0x5423}, ePerm},
+			{"mount", []uint64{0, 0, 0, 7}, eaccess},
+			{"mount", []uint64{0, 0, 0, 8}, ePerm},
+			{"fsopen", nil, eaccess},
+			{"kill", []uint64{1, 9}, eaccess},
+			{"kill", []uint64{1, 15}, enotty},
+			{"umount2", []uint64{0, 1}, KillProcess},
+			{"umount2", []uint64{0, 2}, ePerm},
+		} {
+			if got := decide(t, p, test.name, test.args...); got != test.want {
+				t.Errorf("%s: %s %#x: %v, want %v", arch, test.name, test.args, got, test.want)
+			}
+		}
+	}
+}
+
 func TestWrongSettingsAreNamed(t *testing.T) {
 	rule := func(action, name string, args ...Arg) Settings {
 		return Settings{Base: BaseDefault, Rules: []Rule{{Names: []string{name}, Action: action, Args: args}}}
@@ -202,6 +245,32 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{rule("log", "read"), `seccomp.rule[0].action: "log" is neither an errno name (such as "EPERM") nor "kill"; "allow" and "deny" (as on_deny says) are actions too`},
 		{rule("allow", "read", eq(0, 1)), `seccomp.rule[0]: "read" cannot take effect: base allows it already`},
 		{rule("deny", "mount", eq(3, 1)), `seccomp.rule[0]: "mount" cannot take effect: it is denied already with EPERM (not in base)`},
+		{rule("EPERM", "mount", eq(3, 1)), `seccomp.rule[0]: "mount" cannot take effect: it is denied already with EPERM (not in base)`},
+		{rule("deny", "socket", eq(0, 40)), `seccomp.rule[0]: "socket" cannot take effect: it is denied already with EPERM (base)`},
+		{
+			Settings{Base: BaseDefault, OnDeny: "kill", Rules: []Rule{{Names: []string{"socket"}, Action: "EAFNOSUPPORT", Args: []Arg{eq(0, 40)}}}},
+			`seccomp.rule[0]: "socket" cannot take effect: it is denied already with kill (base)`,
+		},
+		{
+			Settings{Base: BaseDefault, OnDeny: "kill", Rules: []Rule{{Names: []string{"mount"}, Action: "EACCES", Args: []Arg{eq(3, 1)}}}},
+			`seccomp.rule[0]: "mount" cannot take effect: it is denied already with kill (not in base)`,
+		},
+		{
+			Settings{Base: BaseDefault, Rules: []Rule{
+				{Names: []string{"kill"}, Action: "EACCES", Args: []Arg{eq(1, 9)}}, {Names: []string{"kill"}, Action: "EINVAL", Args: []Arg{eq(1, 9)}},
+			}},
+			`seccomp.rule[1]: "kill" cannot take effect: another rule denies it with EACCES for the same arguments (low32(arg1) == 0x9)`,
+		},
+		{
+			Settings{Base: BaseDefault, Rules: []Rule{{Names: []string{"kill"}, Action: "EACCES"}, {Names: []string{"kill"}, Action: "EINVAL"}}},
+			`seccomp.rule[1]: "kill" cannot take effect: another rule denies it with EACCES`,
+		},
+		{
+			Settings{Base: BaseDefault, Rules: []Rule{
+				{Names: []string{"kill"}, Action: "EACCES", Args: []Arg{eq(1, 9)}}, {Names: []string{"kill"}, Action: "kill"},
+			}},
+			`seccomp.rule[1]: "kill": with it the denial with EACCES for low32(arg1) == 0x9 cannot take effect`,
+		},
 		{rule("deny", "clone3", eq(0, 1)), `seccomp.rule[0].args: "clone3": what it does lies behind a pointer, which a filter cannot read: allow or deny it altogether`},
 		{rule("deny", "read", eq(6, 1)), `seccomp.rule[0].args: read: index 6: a call has the arguments 0 to 5`},
 		{rule("deny", "read", eq(1, 1), eq(1, 2)), `seccomp.rule[0].args: read: argument 1 is compared twice: write two rules, or one masked_eq`},

@@ -126,22 +126,31 @@ func keptDenials(v *verdict) string {
 	return s + " (a rule that allows takes back exactly one of these)"
 }
 
-// ruleDenies closes a call for some arguments, or altogether.
+// ruleDenies closes a call for some arguments, or altogether. Of a denial that
+// says what another one says for the same arguments, or for all, one of the two
+// would have no effect.
 func (r *resolver) ruleDenies(key string, n named, match Match, action Action) {
 	v := r.at(n.row.name)
 	if len(match) == 0 {
-		*v = verdict{action: action, why: "rule"}
+		r.ruleCloses(key, n, action)
 		return
 	}
 	if hasPointer(n.row.name) && n.literal {
 		r.fail(key+".args", "%q: what it does lies behind a pointer, which a filter cannot read: allow or deny it altogether", n.row.name)
 		return
 	}
-	if v.denied() && action.restrictive() >= v.action.restrictive() {
+	passes := v.action == Allow || slices.ContainsFunc(v.allows, func(m Match) bool { return !m.apart(match) })
+	if !passes && (action == v.action || action.restrictive() > v.action.restrictive()) {
 		if n.literal {
 			r.fail(key, "%q cannot take effect: it is denied already with %v (%s)", n.row.name, v.action, v.why)
 		}
 		return
+	}
+	for _, d := range v.denials {
+		if d.Why == "rule" && d.Action != action && slices.Equal(d.Match, match) {
+			r.fail(key, "%q cannot take effect: another rule denies it with %v for the same arguments (%v)", n.row.name, d.Action, match)
+			return
+		}
 	}
 	if !slices.Contains(r.actions, action) {
 		if len(r.actions) >= maxRuleActions {
@@ -151,6 +160,28 @@ func (r *resolver) ruleDenies(key string, n named, match Match, action Action) {
 		r.actions = append(r.actions, action)
 	}
 	v.denials = append(slices.Clone(v.denials), Denial{Match: match, Action: action, Why: "rule"})
+}
+
+// ruleCloses denies a call altogether. What rules deny for some arguments with
+// another errno stands.
+func (r *resolver) ruleCloses(key string, n named, action Action) {
+	v := r.at(n.row.name)
+	if v.denied() && v.why == "rule" && v.action != action {
+		r.fail(key, "%q cannot take effect: another rule denies it with %v", n.row.name, v.action)
+		return
+	}
+	var kept []Denial
+	for _, d := range v.denials {
+		if d.Why != "rule" || d.Action == action {
+			continue
+		}
+		if d.Action.restrictive() > action.restrictive() {
+			r.fail(key, "%q: with it the denial with %v for %v cannot take effect", n.row.name, d.Action, d.Match)
+			return
+		}
+		kept = append(kept, d)
+	}
+	*v = verdict{action: action, denials: kept, why: "rule"}
 }
 
 // maxRuleActions keeps a program below maxFilters: one filter for each action of

@@ -20,10 +20,12 @@ import (
 const cacheName = "host.json"
 
 // Bounds of the cache: bytes, and for how long it is believed. Hosts are mended
-// in ways that its key does not see, such as a module that is loaded.
+// in ways that its key does not see, such as a module that is loaded. What a
+// service manager did is believed for a shorter time: it may only have been busy.
 const (
 	maxCache    = 64 << 10
 	cacheExpiry = 24 * time.Hour
+	scopeExpiry = time.Minute
 )
 
 // cached is the cache's content. What was found holds for this key alone.
@@ -139,7 +141,7 @@ func (h *Host) recall(uts *unix.Utsname) {
 	if dir == "" {
 		return
 	}
-	data, err := readOwn(dir+"/"+cacheName, h.UID)
+	data, age, err := readOwn(dir+"/"+cacheName, h.UID)
 	if err != nil {
 		return
 	}
@@ -150,7 +152,7 @@ func (h *Host) recall(uts *unix.Utsname) {
 	for name, found := range c.Facts {
 		// A user namespace is never refused from memory: what forbids it is
 		// often mended by a profile, which the key does not see.
-		if f := h.Fact(name); f != nil && name != UserNS {
+		if f := h.Fact(name); f != nil && name != UserNS && (name != Scope || age < scopeExpiry) {
 			found.Tried = true
 			*f = found
 			h.Cached = true
@@ -161,32 +163,33 @@ func (h *Host) recall(uts *unix.Utsname) {
 // errForeign says that a file is not one that the caller alone can have written.
 var errForeign = errors.New("not a small regular file that only its owner, the caller, can write")
 
-// readOwn reads a small file that nobody but the caller can have written.
-func readOwn(path string, uid uint32) ([]byte, error) {
+// readOwn reads a small file that nobody but the caller can have written, and
+// tells for how long it has been as it is.
+func readOwn(path string, uid uint32) (data []byte, age time.Duration, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Uid != uid || st.Mode&0o022 != 0 || st.Nlink != 1 || st.Size > maxCache {
-		return nil, errForeign
+		return nil, 0, errForeign
 	}
-	if age := time.Since(time.Unix(st.Mtim.Unix())); age < -time.Minute || age > cacheExpiry {
-		return nil, fmt.Errorf("%s is %v old", path, age)
+	if age = time.Since(time.Unix(st.Mtim.Unix())); age < -time.Minute || age > cacheExpiry {
+		return nil, 0, fmt.Errorf("%s is %v old", path, age)
 	}
 	buf := make([]byte, st.Size+1)
 	n, err := unix.Read(fd, buf)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if int64(n) != st.Size {
-		return nil, errForeign
+		return nil, 0, errForeign
 	}
-	return buf[:n], nil
+	return buf[:n], age, nil
 }
 
 // remember writes what differs from the presumption, or removes the cache when
@@ -194,7 +197,14 @@ func readOwn(path string, uid uint32) ([]byte, error) {
 // none, and every later job pays for what it would have told.
 func (h *Host) remember(uts *unix.Utsname, transient map[FactName]bool) {
 	dir := cacheDir(h)
-	if dir == "" || !ownDir(filepath.Dir(dir), h.UID) {
+	if dir == "" {
+		return
+	}
+	// ~/.cache may not be there yet: XDG's rules say how to make it.
+	if dir == h.HomeDir+"/.cache/brig" && ownDir(h.HomeDir, h.UID) {
+		_ = unix.Mkdir(h.HomeDir+"/.cache", 0o700)
+	}
+	if !ownDir(filepath.Dir(dir), h.UID) {
 		return
 	}
 	presumed := *h

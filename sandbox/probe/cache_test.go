@@ -59,6 +59,42 @@ func TestCacheRoundTrip(t *testing.T) {
 	}
 }
 
+// TestCacheOfManager: what a service manager did is forgotten sooner. The first
+// thing that is remembered in a home makes its place there.
+func TestCacheOfManager(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", "")
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	h, uts, err := basics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.HomeDir = home
+	h.Cgroups = &Cgroups{Manager: "user"}
+	h.presume()
+	h.Overlay = Fact{Tried: true, Cause: "cause"}
+	h.Scope = Fact{Tried: true, Cause: "no answer"}
+	h.remember(uts, nil)
+	path := home + "/.cache/brig/" + cacheName
+	if f := Look(home + "/.cache"); f.Mode != 0o700 {
+		t.Errorf("~/.cache: %+v", f)
+	}
+	for _, tt := range []struct {
+		age      time.Duration
+		believed bool
+	}{{0, true}, {scopeExpiry / 2, true}, {scopeExpiry + time.Second, false}} {
+		when := time.Now().Add(-tt.age)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+		h.presume()
+		h.recall(uts)
+		if h.Scope.OK == tt.believed || h.Overlay.OK {
+			t.Errorf("after %v: %+v, %+v", tt.age, h.Scope, h.Overlay)
+		}
+	}
+}
+
 // TestCacheDistrusted: what is not the caller's own and of this moment's host is
 // as good as absent.
 func TestCacheDistrusted(t *testing.T) {
@@ -125,11 +161,17 @@ func replace(path, from, to string) error {
 // another user's, as when root runs it with that user's HOME.
 func TestCacheWrittenNowhere(t *testing.T) {
 	for name, spoil := range map[string]func(home, elsewhere string) error{
-		"link":             func(home, elsewhere string) error { return os.Symlink(elsewhere, home+"/brig") },
-		"open home":        func(home, _ string) error { return os.Chmod(home, 0o777) },
-		"open directory":   func(home, _ string) error { return os.Mkdir(home+"/brig", 0o700) },
-		"foreign home":     func(home, _ string) error { return chownRoot(home) },
-		"a file in place":  func(home, _ string) error { return os.WriteFile(home+"/brig", nil, 0o600) },
+		"link":            func(home, elsewhere string) error { return os.Symlink(elsewhere, home+"/brig") },
+		"open home":       func(home, _ string) error { return os.Chmod(home, 0o777) },
+		"open directory":  func(home, _ string) error { return os.Mkdir(home+"/brig", 0o700) },
+		"foreign home":    func(home, _ string) error { return chownRoot(home) },
+		"a file in place": func(home, _ string) error { return os.WriteFile(home+"/brig", nil, 0o600) },
+		"another's home": func(home, _ string) error {
+			if err := os.Mkdir(home+"/of", 0o755); err != nil {
+				return err
+			}
+			return chownRoot(home + "/of")
+		},
 		"relative XDG dir": func(home, _ string) error { return os.Remove(home) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,6 +185,10 @@ func TestCacheWrittenNowhere(t *testing.T) {
 				}
 			}
 			t.Setenv("XDG_CACHE_HOME", home)
+			if name == "another's home" {
+				t.Setenv("XDG_CACHE_HOME", "")
+				t.Setenv("HOME", home+"/of")
+			}
 			if name == "relative XDG dir" {
 				t.Setenv("XDG_CACHE_HOME", "somewhere")
 				t.Setenv("HOME", home)
@@ -154,7 +200,7 @@ func TestCacheWrittenNowhere(t *testing.T) {
 			h.presume()
 			h.Overlay = Fact{Tried: true, Cause: "cause"}
 			h.remember(uts, nil)
-			for _, p := range []string{home + "/brig/" + cacheName, elsewhere + "/" + cacheName, "somewhere"} {
+			for _, p := range []string{home + "/brig/" + cacheName, elsewhere + "/" + cacheName, "somewhere", home + "/of/.cache"} {
 				if Look(p).Type != Absent {
 					t.Errorf("written: %s", p)
 				}

@@ -69,8 +69,8 @@ func isAboutSource(step *launch.StepError) bool {
 }
 
 // Again is for a caller whose launch failed: it tries the host and returns what
-// it found if that differs from what h took for granted, so that a second plan
-// differs from the first. Else the Host is nil, and the first error stands.
+// it found if a second launch may then do better. Else the Host is nil, and the
+// first error stands.
 func Again(ctx context.Context, err error, h *Host, q Question) (*Host, error) {
 	if Suspect(err) == "" {
 		return nil, nil
@@ -82,12 +82,25 @@ func Again(ctx context.Context, err error, h *Host, q Question) (*Host, error) {
 	if h.UID == 0 { // a range that the caller has taken
 		tried.SubIDs, tried.SubIDsProblem = h.SubIDs, h.SubIDsProblem
 	}
+	if !promises(err, h, tried) {
+		return nil, nil
+	}
+	return tried, nil
+}
+
+// promises tells whether a launch that failed with err may do better now: what
+// was tried differs from what h took for granted, so that the plan will, or a
+// service manager that had no time has it again.
+func promises(err error, h, tried *Host) bool {
+	if Suspect(err) == Scope && tried.Scope.OK {
+		return true
+	}
 	for _, name := range append(FactNames(), Scope) {
 		if h.Fact(name).OK != tried.Fact(name).OK {
-			return tried, nil
+			return true
 		}
 	}
-	return nil, nil
+	return false
 }
 
 // explain says why a fact is false, given the error that showed it.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/cgroup"
 	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
@@ -103,5 +104,28 @@ func TestAgain(t *testing.T) {
 	cancel()
 	if _, err := Again(cancelled, overlay, h, Question{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// A launch is worth another try where the facts are others than was presumed, or
+// where a manager that had no time for it has time again.
+func TestPromises(t *testing.T) {
+	good, bad := &Host{Scope: Fact{OK: true}}, &Host{}
+	busy := fmt.Errorf("%w: no answer in 5s", cgroup.ErrManager)
+	other := failed(unix.EINVAL, plan.Op{Kind: plan.Overlay})
+	for _, tt := range []struct {
+		err      error
+		h, tried *Host
+		want     bool
+	}{
+		{busy, good, good, true},
+		{busy, good, bad, true},
+		{busy, bad, bad, false},
+		{other, good, good, false},
+		{other, good, bad, true},
+	} {
+		if got := promises(tt.err, tt.h, tt.tried); got != tt.want {
+			t.Errorf("%v, %v, %v: %v", tt.err, tt.h.Scope.OK, tt.tried.Scope.OK, got)
+		}
 	}
 }

@@ -1,7 +1,7 @@
 /*
  * Takes memory by one route, as far as it gets, and holds it:
  *
- *   hog ROUTE [MIB]
+ *   hog ROUTE [MIB [TIMES]]
  *
  * Exit code 0: all of it was had and held for a while, so nothing stopped it.
  * Exit code 3: the route is closed (the call that opens it failed).
@@ -24,6 +24,7 @@
 
 enum { MIB = 1 << 20 };
 static size_t size = (size_t)300 * MIB;
+static int times = 300;
 static char block[MIB];
 
 static void closed(const char *what)
@@ -240,10 +241,10 @@ static int vforks(void)
 	if (p == MAP_FAILED)
 		closed("map");
 	memset(p, 1, size);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < times; i++) {
 		pid_t pid = vfork();
 		if (pid == 0) {
-			usleep(5000);
+			usleep(i == 0 ? 400000 : 5000); /* the first is slow to start */
 			execl("/bin/true", "true", (char *)NULL);
 			_exit(127);
 		}
@@ -269,6 +270,8 @@ int main(int argc, char **argv)
 	};
 	if (argc > 2)
 		size = strtoul(argv[2], NULL, 10) * MIB;
+	if (argc > 3)
+		times = atoi(argv[3]);
 	for (size_t i = 0; argc > 1 && i < sizeof routes / sizeof *routes; i++)
 		if (!strcmp(argv[1], routes[i].name))
 			return routes[i].take();

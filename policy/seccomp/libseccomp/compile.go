@@ -37,7 +37,14 @@ func Compile(p *seccomp.Profile) (*seccomp.Compiled, error) {
 	if err := libseccomp.SetAPI(apiLevel); err != nil {
 		return nil, fmt.Errorf("setting libseccomp's API level to %d (libseccomp 2.5 is needed): %w", apiLevel, err)
 	}
+	// Of equally strict answers the kernel takes that of the filter loaded last:
+	// a denial by argument has its own errno, also where nothing allows the call.
 	c := &seccomp.Compiled{Arch: p.Arch, Key: p.Key}
+	insns, err := allowances(p)
+	if err != nil {
+		return nil, err
+	}
+	c.Filters = append(c.Filters, insns)
 	for i := len(p.DenialActions) - 1; i >= 0; i-- {
 		insns, err := denials(p, p.DenialActions[i])
 		if err != nil {
@@ -45,11 +52,6 @@ func Compile(p *seccomp.Profile) (*seccomp.Compiled, error) {
 		}
 		c.Filters = append(c.Filters, insns)
 	}
-	insns, err := allowances(p)
-	if err != nil {
-		return nil, err
-	}
-	c.Filters = append(c.Filters, insns)
 	if err := seccomp.Verify(p, c); err != nil {
 		return nil, fmt.Errorf("checking what libseccomp compiled: %w", err)
 	}

@@ -37,6 +37,8 @@ func variants() map[string]seccomp.Settings {
 				{Names: []string{"pwrite64"}, Action: "EIO", Args: []seccomp.Arg{low(3, "le", 1<<32+5, 0)}},
 				{Names: []string{"bpf"}, Action: "allow"},
 				{Names: []string{"mseal"}, Action: "ENOTTY"},
+				{Names: []string{"socket"}, Action: "EAFNOSUPPORT", Args: []seccomp.Arg{low(0, "eq", 40, 0)}},
+				{Names: []string{"mount"}, Action: "EACCES", Args: []seccomp.Arg{low(3, "eq", 7, 0)}},
 			},
 		},
 	}
