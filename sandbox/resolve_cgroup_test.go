@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +115,23 @@ func TestResolveQuotaBesideAffinity(t *testing.T) {
 	}
 	if op := res.Plan.Find(plan.Affinity); op == nil || op.Data != "2-3" {
 		t.Errorf("affinity: %v", op)
+	}
+	if !slices.Contains(res.Filter.Deny, "sched_setaffinity") {
+		t.Error("the job may widen its mask")
+	}
+}
+
+// A set that is all the host has now is set all the same: the host may have more
+// later.
+func TestResolveAllCPUs(t *testing.T) {
+	p, h := shipped(t, "judge"), withControllers(t, "cpu", "memory", "pids")
+	p.Limits.CPUSet = fmt.Sprintf("%d-%d", h.CPUs[0], h.CPUs[len(h.CPUs)-1])
+	res, err := sandbox.Resolve(specOf(p, "./a.out"), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if op := res.Plan.Find(plan.Affinity); op == nil || op.Data != p.Limits.CPUSet {
+		t.Errorf("affinity: %v, want %s", op, p.Limits.CPUSet)
 	}
 	if !slices.Contains(res.Filter.Deny, "sched_setaffinity") {
 		t.Error("the job may widen its mask")

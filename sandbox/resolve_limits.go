@@ -159,7 +159,9 @@ func (r *resolver) limitCPUs() error {
 			})
 		}
 	}
-	if want < len(h.CPUs) && (!r.controlled("cpuset") || want < len(allowed)) {
+	// A set that is asked for is set also where it is all there is: another CPU
+	// may be switched on later.
+	if (want < len(h.CPUs) || l.CPUSet != "") && (!r.controlled("cpuset") || want < len(allowed)) {
 		chosen := r.chooseCPUs(allowed, want)
 		r.setup = append(r.setup, plan.Op{Kind: plan.Affinity, Data: cpuList(chosen)})
 		r.pinned = true

@@ -172,8 +172,8 @@ func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
 
 // groupScripts are the scripts of the suite to whose outcome control groups and
 // service managers contribute.
-const groupScripts = "^TestScripts$/^(cgroup-manager|delegation|doctor|exit_codes|hostile-processes|isolation_cgroup|judge|lesson-09-.*|" +
-	"limits|limit-.*|memory_.*|peak_.*|result|signals.*|stats|usage)$"
+const groupScripts = "^TestScripts$/^(cgroup-manager|delegation|doctor|hostile-processes|isolation_cgroup|judge|lesson-09-.*|" +
+	"limit-(memory.*|processes|time)|memory_.*|peak_.*|result|signals-stop|stats|usage)$"
 
 // suite runs all that looks at a kernel, with fewer sandboxes in the tests that
 // make many; with -short what control groups and service managers contribute to.

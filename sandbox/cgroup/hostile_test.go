@@ -163,3 +163,22 @@ func TestIsOwnName(t *testing.T) {
 		}
 	}
 }
+
+// A group that somebody else removes while it is looked at is as good as removed.
+func TestListGone(t *testing.T) {
+	path := t.TempDir() + "/ns"
+	if err := unix.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir)
+	if err := unix.Rmdir(path); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := list(dir); !isGone(err) {
+		t.Errorf("%q, %v", names, err)
+	}
+}

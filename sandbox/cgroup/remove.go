@@ -73,6 +73,9 @@ func removeBelow(parent int, name string, patience time.Duration, depth int) err
 	}
 	defer unix.Close(dir)
 	names, err := list(dir)
+	if isGone(err) {
+		return nil // the manager, or another brig that sweeps, was quicker
+	}
 	if err != nil {
 		return err
 	}
