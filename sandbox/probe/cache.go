@@ -51,7 +51,7 @@ type cacheKey struct {
 	// Namespaces and Confinement are the caller's: its user and mount
 	// namespaces, filters, no_new_privs and AppArmor's or SELinux's label.
 	Namespaces  [2]string `json:"namespaces"`
-	Confinement [4]string `json:"confinement"`
+	Confinement [5]string `json:"confinement"`
 }
 
 func currentKey(h *Host, uts *unix.Utsname) cacheKey {
@@ -84,7 +84,7 @@ func currentKey(h *Host, uts *unix.Utsname) cacheKey {
 }
 
 // confinement is what is laid upon the caller beside its namespaces.
-func confinement() (c [4]string) {
+func confinement() (c [5]string) {
 	buf := make([]byte, 16<<10)
 	if text, err := readSmall("/proc/self/attr/current", buf); err == nil {
 		c[0] = strings.Trim(text, "\x00\n")
@@ -102,6 +102,11 @@ func confinement() (c [4]string) {
 			c[2] = strings.TrimSpace(value)
 		case "Seccomp_filters":
 			c[3] = strings.TrimSpace(value)
+		case "TracerPid":
+			// Under strace(1) and its like newuidmap is not set-uid, see ptrace(2).
+			if strings.TrimSpace(value) != "0" {
+				c[4] = "traced"
+			}
 		}
 	}
 	return c

@@ -103,6 +103,7 @@ func TestCacheDistrusted(t *testing.T) {
 		"empty":        func(p string) error { return os.Truncate(p, 0) },
 		"other key":    func(p string) error { return replace(p, `"boot_id":"`, `"boot_id":"x`) },
 		"other uid":    func(p string) error { return replace(p, `"uid":`, `"uid":1`) },
+		"traced then":  func(p string) error { return replace(p, `""]},"facts"`, `"traced"]},"facts"`) },
 		"other format": func(p string) error { return replace(p, `"version":1`, `"version":2`) },
 		"writable":     func(p string) error { return os.Chmod(p, 0o620) },
 		"large":        func(p string) error { return os.Truncate(p, maxCache+1) },
