@@ -265,3 +265,14 @@ func TestMasks(t *testing.T) {
 		t.Errorf("a link in place of the null device: %v", err)
 	}
 }
+
+// TestInitSurvivesItsLimits: a job of init's own id can lower init's limits where
+// its filter lets it, and init goes on to reap and to report.
+func TestInitSurvivesItsLimits(t *testing.T) {
+	sandboxtest.Need(t, "userns")
+	sandboxtest.Leaks(t)
+	got := shell(t, `prlimit --pid 1 --nofile=0:0 && prlimit --pid 1 --nproc=0:0 && (sleep 0.1 &) && sleep 0.5 && echo alive`)
+	if got != "alive\n" {
+		t.Errorf("output %q", got)
+	}
+}
