@@ -53,14 +53,14 @@ func TestStore(t *testing.T) {
 	if list, err := s.List(); err != nil || list != nil {
 		t.Fatalf("a store that is not there: %v %v", list, err)
 	}
-	a, b := made(t, s, "a"), made(t, s, "")
+	a, b := made(t, s, "box"), made(t, s, "")
 	if err := CheckName(b.Name); err != nil || !strings.Contains(b.Name, "_") {
 		t.Errorf("made up %q: %v", b.Name, err)
 	}
-	if _, err := s.Create("a"); !errors.Is(err, ErrNameTaken) {
+	if _, err := s.Create("box"); !errors.Is(err, ErrNameTaken) {
 		t.Errorf("a name twice: %v", err)
 	}
-	for _, ref := range []string{"a", a.ID, a.ID[:12]} {
+	for _, ref := range []string{"box", a.ID, a.ID[:12]} {
 		if c, err := s.Find(ref); err != nil || c.ID != a.ID {
 			t.Errorf("%s: %v", ref, err)
 		}
@@ -77,7 +77,7 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := s.Find("a")
+	other, err := s.Find("box")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := s.Find("a")
+	second, err := s.Find("box")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestStore(t *testing.T) {
 	if _, err := other.Lock(Exclusive); !errors.Is(err, ErrNotFound) {
 		t.Errorf("locking what was removed: %v", err)
 	}
-	if _, err := s.Find("a"); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Find("box"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("finding what was removed: %v", err)
 	}
 }
