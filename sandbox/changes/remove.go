@@ -15,14 +15,31 @@ func (t *Tree) removeAt(p string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	err = unix.Unlinkat(fd, name, 0)
+	return RemoveAll(fd, name)
+}
+
+// RemoveAll removes a name of a directory with all that is in it, however deep
+// that is. It follows no link, and opens directories that their owner has
+// closed. Its errors are unix.Errno.
+func RemoveAll(dir int, name string) error {
+	err := unix.Unlinkat(dir, name, 0)
 	if !errors.Is(err, unix.EISDIR) {
 		return err
 	}
-	if err := removeBelow(fd, name); err != nil {
+	if err := removeBelow(dir, name); err != nil {
 		return err
 	}
-	return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+// removeBelow empties a directory.
+func removeBelow(parent int, name string) error {
+	fd, err := openDir(parent, name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return Empty(fd)
 }
 
 // flatDepth is how deep a tree is removed in place. What is deeper is moved up
@@ -30,17 +47,13 @@ func (t *Tree) removeAt(p string) error {
 // there are descriptors.
 const flatDepth = 64
 
-// removeBelow empties a directory.
-func removeBelow(parent int, name string) error {
-	top, err := openDir(parent, name)
-	if err != nil {
-		return err
-	}
-	r := &remover{top: top}
-	defer unix.Close(top)
+// Empty removes all that is in a directory, as RemoveAll does, and leaves the
+// directory. fd is open for reading.
+func Empty(fd int) error {
+	r := &remover{top: fd}
 	for {
 		moved := r.moved
-		if err := r.empty(top, 0); err != nil {
+		if err := r.empty(fd, 0); err != nil {
 			return err
 		}
 		if r.moved == moved {

@@ -302,6 +302,43 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
+// TestEmptyDeep: a job can make a tree that is deeper than there are descriptors,
+// and longer than any path.
+func TestEmptyDeep(t *testing.T) {
+	top := t.TempDir()
+	const levels = 3000
+	fd, err := unix.Open(top, unix.O_PATH|unix.O_DIRECTORY, 0)
+	for range levels {
+		if err == nil {
+			err = unix.Mkdirat(fd, "directory", 0o700)
+		}
+		sub := -1
+		if err == nil {
+			sub, err = unix.Openat(fd, "directory", unix.O_PATH|unix.O_DIRECTORY, 0)
+		}
+		unix.Close(fd)
+		fd = sub
+	}
+	unix.Close(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 256, Max: was.Max}); err != nil { //nolint:forbidigo // this process is the test's own
+		t.Fatal(err)
+	}
+	err = Empty(top)
+	if rerr := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); rerr != nil { //nolint:forbidigo // as above
+		t.Fatal(rerr)
+	}
+	if entries, rerr := os.ReadDir(top); err != nil || rerr != nil || len(entries) > 0 {
+		t.Errorf("left: %v %v %v", entries, err, rerr)
+	}
+}
+
 // FuzzExtract: whatever an archive says, nothing beside the tree changes.
 func FuzzExtract(f *testing.F) {
 	f.Add(archiveOf(f, dir("d"), file("d/f", "x"), symlink("l", ".."), file("l/outside", "evil"), hardlink("h", "d/f")))

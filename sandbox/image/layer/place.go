@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/changes"
 )
 
 // inRoot resolves every part of a path inside the tree: an absolute symbolic
@@ -165,7 +167,7 @@ func (x *extractor) clear(parent int, base, name string) error {
 		}
 		x.order = deleteMissing(x.order, x.dirs)
 		x.leaveBelow(name)
-		err = removeAll(parent, base)
+		err = changes.RemoveAll(parent, base)
 	}
 	if err != nil {
 		return fmt.Errorf("replacing what an earlier entry made: %w", err)
