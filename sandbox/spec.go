@@ -28,6 +28,9 @@ type Spec struct {
 	// the image's root is the caller and the ids from 1 are subordinate ones,
 	// MapIsolated, or MapSingle, where all files are the caller's.
 	LayerMap policy.UserMap
+	// KeepAs is the id inside, of users and groups, that the caller has with map
+	// keep-id; 0 means the job's own or, with Layers, root's.
+	KeepAs uint32
 	// Groups are the job's supplementary groups.
 	Groups []uint32
 	// Dir is the caller's directory, absolute: relative commands that the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,6 +91,35 @@ func checkContainers(cmd *cobra.Command, store *engine.Store, repair bool) error
 		return store.Sweep(cmd.Context())
 	}
 	return errFound
+}
+
+// runUnpack is `brig system unpack`.
+func runUnpack(cmd *cobra.Command, args []string) error {
+	s, err := openImages()
+	if err != nil {
+		return err
+	}
+	u, err := newUnpacker()
+	if err == nil {
+		u, err = u.isolated(cmd.Context())
+	}
+	if err != nil {
+		return err
+	}
+	for _, ref := range args {
+		if err := unpackAgain(cmd.Context(), s, u, ref); err != nil {
+			return fmt.Errorf("unpacking %s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+func unpackAgain(ctx context.Context, s *image.Store, u *unpacker, ref string) error {
+	e, err := s.Find(ref)
+	if err != nil {
+		return err
+	}
+	return archive.Reopen(ctx, s, e.Manifest.Digest, &archive.Options{Unpacker: u})
 }
 
 func runCheck(cmd *cobra.Command, _ []string) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/brig-sandbox/brig/sandbox/image"
 	"github.com/brig-sandbox/brig/sandbox/image/layer"
 	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // Where the sandboxed program and its directory are inside.
@@ -32,7 +33,12 @@ type unpacker struct {
 	mapName string
 	squash  bool
 	owner   *[2]int // ids outside of root inside, where the caller is root; else nil
+	keepAs  uint32  // of the sandbox that unpacks, see sandbox.Spec
 }
+
+// keepApart is the caller's id inside where root inside is not the caller: one
+// above those that images use, so that each of these is a subordinate id.
+const keepApart = userns.WantIDs
 
 // newUnpacker finds out which mapping this host gives.
 func newUnpacker() (*unpacker, error) {
@@ -66,6 +72,31 @@ func newUnpacker() (*unpacker, error) {
 		u.owner = &[2]int{int(ids.CloneUID), int(ids.CloneGID)}
 	}
 	return u, nil
+}
+
+// isolated is the unpacker of the trees for runs with map isolated, in which
+// root is a subordinate id like all others. Called by root there is one mapping.
+func (u *unpacker) isolated(ctx context.Context) (*unpacker, error) {
+	if u.owner != nil {
+		return u, nil
+	}
+	sub, err := subIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	other := *u
+	other.mapName, other.keepAs = image.IsolatedName(sub), keepApart
+	return &other, nil
+}
+
+// subIDs are the caller's subordinate ids.
+func subIDs(ctx context.Context) (userns.SubIDs, error) {
+	sub, err := userns.LookupSubIDs(ctx, userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+	var p *userns.Problem
+	if errors.As(err, &p) {
+		err = fmt.Errorf("map isolated needs subordinate ids: %s\n  fix: %s", p.Cause, p.Fix)
+	}
+	return sub, err
 }
 
 // extent is the first id outside, and how many there are.
@@ -107,6 +138,7 @@ func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
 	spec.Private = nil // the directory is a part of them, and this is what they are kept for
 	spec.Filter = configs.Filter
 	spec.Stored = true
+	spec.KeepAs = u.keepAs
 	return spec, nil
 }
 
@@ -190,6 +222,7 @@ func (u *unpacker) remove(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	spec.KeepAs = keepApart // reaches the trees of all mappings
 	if _, err = u.run(ctx, spec); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
 	"github.com/brig-sandbox/brig/sandbox/image"
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // imagePolicy is the policy of runs with --image that name none.
@@ -62,11 +64,49 @@ func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release fun
 	if release, err = found.Hold(); err != nil {
 		return nil, nil, err
 	}
-	if err := spec.UseImage(imageOf(name, found), o); err != nil {
+	if spec.Policy.User.Map == policy.MapIsolated && os.Getuid() != 0 {
+		found, err = f.isolated(spec, found, name)
+	}
+	if err == nil {
+		err = spec.UseImage(imageOf(name, found), o)
+	}
+	if err != nil {
 		release()
 		return nil, nil, err
 	}
 	return found, release, nil
+}
+
+// isolated is the image with its layers as they are unpacked for map isolated.
+// Where they are not, the program for images unpacks them. A plan is printed
+// without doing anything.
+func (f *runFlags) isolated(spec *sandbox.Spec, found *image.Image, name string) (*image.Image, error) {
+	sub, err := userns.LookupSubIDs(context.Background(), userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+	if err != nil {
+		return found, nil //nolint:nilerr // what follows says why there is no such mapping
+	}
+	other, err := found.Isolated(sub)
+	if err == nil || !errors.Is(err, image.ErrNotUnpacked) {
+		return other, err
+	}
+	if f.plan != "" {
+		return nil, fmt.Errorf("%w\n  fix: brig system unpack %s", err, sandbox.SafeText(name))
+	}
+	if err := haveImageProgram(spec, "the unpacking", "system", "unpack", "--", string(found.Digest())); err != nil {
+		return nil, err
+	}
+	return found.Isolated(sub)
+}
+
+// layerMap is the mapping that an image's layers were unpacked with.
+func layerMap(found *image.Image) policy.UserMap {
+	switch {
+	case found.Map() == image.Single:
+		return policy.MapSingle
+	case found.IsIsolated():
+		return policy.MapIsolated
+	}
+	return policy.MapKeepID
 }
 
 // variable is policy.SetVariable; it notes whether PATH is among them.
@@ -89,13 +129,9 @@ func (f *runFlags) added(p *policy.Policy) []string {
 // imageOf is a stored image as package sandbox runs it.
 func imageOf(name string, found *image.Image) *sandbox.Image {
 	c := found.Config()
-	img := &sandbox.Image{
-		Ref: name, Digest: string(found.Digest()), Layers: found.Layers(), LayerMap: policy.MapKeepID,
+	return &sandbox.Image{
+		Ref: name, Digest: string(found.Digest()), Layers: found.Layers(), LayerMap: layerMap(found),
 		Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
 		Volumes: slices.Sorted(maps.Keys(c.Volumes)), Labels: c.Labels,
 	}
-	if found.Map() == image.Single {
-		img.LayerMap = policy.MapSingle
-	}
-	return img
 }

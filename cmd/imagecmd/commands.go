@@ -174,6 +174,15 @@ func system(run Run) *cobra.Command {
 		Example: "  brig system df", Args: cobra.NoArgs, RunE: run,
 	}
 	df.Flags().String("format", "", formatUsage)
+	unpack := &cobra.Command{
+		Use: "unpack IMAGE...", Short: "Unpack images for runs with the mapping isolated",
+		Long: `Unpack the layers of images a second time, owned by subordinate ids alone, as
+runs with --userns isolated need them (the policy judge has that mapping). The
+first such run of an image does it by itself; this is for doing it ahead of time.
+Layers that are unpacked already stay as they are. brig rmi and brig prune remove
+both.`,
+		Example: "  brig system unpack debian:12\n  brig run --policy judge --image debian:12 -- /bin/true", Args: cobra.MinimumNArgs(1), RunE: run,
+	}
 	check := &cobra.Command{
 		Use: "check", Short: "Find what a kill, a full disk or a bad one left in the image store",
 		Long: `Read every blob and compare it with its digest, and look for images that lack
@@ -183,6 +192,6 @@ removed, layers are unpacked again and leftovers go.`,
 		Example: "  brig system check\n  brig system check --repair", Args: cobra.NoArgs, RunE: run,
 	}
 	check.Flags().Bool("repair", false, "mend what can be mended, and remove the rest")
-	cmd.AddCommand(df, check)
+	cmd.AddCommand(df, unpack, check)
 	return cmd
 }

@@ -73,6 +73,9 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 	layers := c.layersOf(res)
 	if c.fresh {
 		c.IDs, c.Layers = res.Plan.IDs, layers
+		if err := c.admit(); err != nil {
+			return err
+		}
 		c.Own, c.Given = ownPaths(res.Plan)
 	} else if !sameLayers(layers, c.Layers) {
 		return fmt.Errorf("container %s: its layers are not those that this brig would run it on\n  fix: use the brig that made it, or make it anew", c.Name)
@@ -98,6 +101,18 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 		return c.Publish()
 	}
 	return c.Save()
+}
+
+// admit lets a sandbox that has none of the caller's ids make uppers. Nobody else
+// gets there, since the directory above is closed.
+func (c *Container) admit() error {
+	if c.IDs.Map != string(policy.MapIsolated) || c.IDs.By == plan.ByParent {
+		return nil
+	}
+	if err := os.Chmod(c.Data(), 0o777); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("making a container: %w", err)
+	}
+	return nil
 }
 
 // layersOf are the overlays of a plan.

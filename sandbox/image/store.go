@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -94,6 +96,37 @@ func (s *Store) lock(how int) (unlock func(), err error) {
 		if !errors.Is(err, unix.EINTR) {
 			f.Close()
 			return nil, fmt.Errorf("locking the image store: %w", err)
+		}
+	}
+}
+
+// turnPoll is how often Turn looks whether it is its turn.
+const turnPoll = 100 * time.Millisecond
+
+// Turn waits until no other process unpacks again what the store has: ten jobs
+// that need the same layers at once unpack them once.
+func (s *Store) Turn(ctx context.Context) (leave func(), err error) {
+	if err := s.create(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir, "unpack.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the image store: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { f.Close() }, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			f.Close()
+			return nil, fmt.Errorf("waiting for the image store: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(turnPoll):
 		}
 	}
 }
