@@ -96,9 +96,7 @@ func (r *resolver) mappings(kind policy.UserMap) (userns.IDs, error) {
 		ids = userns.Single(h.UID, h.GID, u.UID, u.GID)
 	case kind == policy.MapIsolated || h.UID == 0:
 		ids, err = userns.Isolated(h.SubIDs)
-	case len(r.spec.Layers) > 0:
-		ids, err = userns.KeepID(h.UID, h.GID, 0, 0, h.SubIDs) // as the layers were unpacked
-	case r.spec.KeepAs != 0:
+	case len(r.spec.Layers) > 0 || r.spec.KeepAs != 0: // as the layers were unpacked
 		ids, err = userns.KeepID(h.UID, h.GID, r.spec.KeepAs, r.spec.KeepAs, h.SubIDs)
 	default:
 		ids, err = userns.KeepID(h.UID, h.GID, u.UID, u.GID, h.SubIDs)

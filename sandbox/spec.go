@@ -29,7 +29,8 @@ type Spec struct {
 	// MapIsolated, or MapSingle, where all files are the caller's.
 	LayerMap policy.UserMap
 	// KeepAs is the id inside, of users and groups, that the caller has with map
-	// keep-id; 0 means the job's own or, with Layers, root's.
+	// keep-id. It is that with which Layers were unpacked; without Layers 0 means
+	// the job's own ids.
 	KeepAs uint32
 	// Groups are the job's supplementary groups.
 	Groups []uint32

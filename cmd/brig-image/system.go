@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/engine"
 	"github.com/brig-sandbox/brig/sandbox/image"
 	"github.com/brig-sandbox/brig/sandbox/image/archive"
@@ -99,9 +101,20 @@ func runUnpack(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	keepAs := uint32(keepApart)
+	switch userns, _ := cmd.Flags().GetString("userns"); {
+	case userns == string(policy.MapKeepID):
+		if keepAs, _ = cmd.Flags().GetUint32("uid"); keepAs == 0 || keepAs >= keepApart {
+			return fmt.Errorf("--uid %d\n  fix: give an id from 1 to %d; with root as the caller's id images are unpacked when they are loaded", keepAs, keepApart-1)
+		}
+	case userns != string(policy.MapIsolated):
+		return fmt.Errorf("--userns %q\n  fix: use isolated or keep-id", userns)
+	case cmd.Flags().Changed("uid"):
+		return errors.New("--uid is the caller's id inside, and with --userns isolated there is none\n  fix: add --userns keep-id")
+	}
 	u, err := newUnpacker()
 	if err == nil {
-		u, err = u.isolated(cmd.Context())
+		u, err = u.keeping(cmd.Context(), keepAs)
 	}
 	if err != nil {
 		return err

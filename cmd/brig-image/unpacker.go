@@ -36,8 +36,8 @@ type unpacker struct {
 	keepAs  uint32  // of the sandbox that unpacks, see sandbox.Spec
 }
 
-// keepApart is the caller's id inside where root inside is not the caller: one
-// above those that images use, so that each of these is a subordinate id.
+// keepApart is a caller's id inside that no image uses: each of those that images
+// use is a subordinate id.
 const keepApart = userns.WantIDs
 
 // newUnpacker finds out which mapping this host gives.
@@ -74,9 +74,9 @@ func newUnpacker() (*unpacker, error) {
 	return u, nil
 }
 
-// isolated is the unpacker of the trees for runs with map isolated, in which
-// root is a subordinate id like all others. Called by root there is one mapping.
-func (u *unpacker) isolated(ctx context.Context) (*unpacker, error) {
+// keeping is the unpacker of the trees for runs in which the caller has that id,
+// or with keepApart none. Called by root there is one mapping.
+func (u *unpacker) keeping(ctx context.Context, keepAs uint32) (*unpacker, error) {
 	if u.owner != nil {
 		return u, nil
 	}
@@ -85,7 +85,7 @@ func (u *unpacker) isolated(ctx context.Context) (*unpacker, error) {
 		return nil, err
 	}
 	other := *u
-	other.mapName, other.keepAs = image.IsolatedName(sub), keepApart
+	other.mapName, other.keepAs = image.KeepName(keepAs, sub), keepAs
 	return &other, nil
 }
 
@@ -94,7 +94,7 @@ func subIDs(ctx context.Context) (userns.SubIDs, error) {
 	sub, err := userns.LookupSubIDs(ctx, userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		err = fmt.Errorf("map isolated needs subordinate ids: %s\n  fix: %s", p.Cause, p.Fix)
+		err = fmt.Errorf("the mapping needs subordinate ids: %s\n  fix: %s", p.Cause, p.Fix)
 	}
 	return sub, err
 }

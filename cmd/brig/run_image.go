@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/brig-sandbox/brig/policy"
@@ -64,11 +65,8 @@ func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release fun
 	if release, err = found.Hold(); err != nil {
 		return nil, nil, err
 	}
-	if spec.Policy.User.Map == policy.MapIsolated && os.Getuid() != 0 {
-		found, err = f.isolated(spec, found, name)
-	}
-	if err == nil {
-		err = spec.UseImage(imageOf(name, found), o)
+	if err = spec.UseImage(imageOf(name, found), o); err == nil {
+		found, err = f.ownedBy(spec, found, name)
 	}
 	if err != nil {
 		release()
@@ -77,25 +75,64 @@ func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release fun
 	return found, release, nil
 }
 
-// isolated is the image with its layers as they are unpacked for map isolated.
-// Where they are not, the program for images unpacks them. A plan is printed
-// without doing anything.
-func (f *runFlags) isolated(spec *sandbox.Spec, found *image.Image, name string) (*image.Image, error) {
+// keepApart is a caller's id inside that no image uses.
+const keepApart = userns.WantIDs
+
+// keepAs is the id that the caller has to have inside, for the mapping that a run
+// of an image has: none with map isolated, or the job's, where it is given
+// directories of the caller's to write. Else it is root's, for which images are
+// unpacked when they come.
+func keepAs(spec *sandbox.Spec, found *image.Image) uint32 {
+	p := spec.Policy
+	given := slices.ContainsFunc(p.Filesystem.Mounts, func(m policy.Mount) bool {
+		return m.Access == policy.ReadWrite || m.Access == policy.CopyOnWrite
+	})
+	switch {
+	case os.Getuid() == 0:
+	case p.User.Map == policy.MapIsolated:
+		return keepApart
+	case p.User.Map != policy.MapAuto && p.User.Map != policy.MapKeepID, found.Map() == image.Single:
+	case given && p.User.UID < keepApart:
+		return p.User.UID
+	}
+	return 0
+}
+
+// ownedBy gives the spec the image's layers with the owners that its mapping asks
+// for. Where they are not unpacked so, the program for images does it. A plan is
+// printed without doing anything.
+func (f *runFlags) ownedBy(spec *sandbox.Spec, found *image.Image, name string) (*image.Image, error) {
+	id := keepAs(spec, found)
+	if id == 0 {
+		return found, nil
+	}
 	sub, err := userns.LookupSubIDs(context.Background(), userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 	if err != nil {
 		return found, nil //nolint:nilerr // what follows says why there is no such mapping
 	}
-	other, err := found.Isolated(sub)
-	if err == nil || !errors.Is(err, image.ErrNotUnpacked) {
-		return other, err
+	args := []string{"--userns", string(policy.MapIsolated)}
+	if id < keepApart {
+		args = []string{"--userns", string(policy.MapKeepID), "--uid", strconv.FormatUint(uint64(id), 10)}
 	}
-	if f.plan != "" {
-		return nil, fmt.Errorf("%w\n  fix: brig system unpack %s", err, sandbox.SafeText(name))
+	other, err := found.KeepAs(id, sub)
+	switch {
+	case err == nil:
+	case f.plan != "":
+		return nil, fmt.Errorf("%w\n  fix: brig system unpack %s %s", err, strings.Join(args, " "), sandbox.SafeText(name))
+	default:
+		args = append([]string{"system", "unpack"}, append(args, "--", string(found.Digest()))...)
+		if err = haveImageProgram(spec, "the unpacking", args...); err != nil {
+			return nil, err
+		}
+		if other, err = found.KeepAs(id, sub); err != nil {
+			return nil, err
+		}
 	}
-	if err := haveImageProgram(spec, "the unpacking", "system", "unpack", "--", string(found.Digest())); err != nil {
-		return nil, err
+	spec.Layers, spec.LayerMap = other.Layers(), layerMap(other)
+	if spec.LayerMap == policy.MapKeepID {
+		spec.KeepAs = id
 	}
-	return found.Isolated(sub)
+	return other, nil
 }
 
 // layerMap is the mapping that an image's layers were unpacked with.

@@ -97,6 +97,7 @@ func containerSpec(c *engine.Container) (spec *sandbox.Spec, release func(), err
 			return nil, nil, err
 		}
 		spec.Layers, spec.LayerMap = found.Layers(), layerMap(found)
+		spec.KeepAs = c.KeepAs()
 	}
 	spec.Filter = configs.Filter
 	c.Keep(spec)

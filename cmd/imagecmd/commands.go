@@ -175,14 +175,16 @@ func system(run Run) *cobra.Command {
 	}
 	df.Flags().String("format", "", formatUsage)
 	unpack := &cobra.Command{
-		Use: "unpack IMAGE...", Short: "Unpack images for runs with the mapping isolated",
-		Long: `Unpack the layers of images a second time, owned by subordinate ids alone, as
-runs with --userns isolated need them (the policy judge has that mapping). The
-first such run of an image does it by itself; this is for doing it ahead of time.
-Layers that are unpacked already stay as they are. brig rmi and brig prune remove
-both.`,
-		Example: "  brig system unpack debian:12\n  brig run --policy judge --image debian:12 -- /bin/true", Args: cobra.MinimumNArgs(1), RunE: run,
+		Use: "unpack [flags] IMAGE...", Short: "Unpack images for one more mapping, ahead of a run",
+		Long: `Unpack the layers of images once more, with the owners that another mapping
+gives them: for --userns isolated, which the policy judge has, or for keep-id with
+a job that is not root and is given directories to write, as under the policies
+compile, ci and dev. The first such run of an image does it by itself. Layers that
+are unpacked already stay as they are; brig rmi and brig prune remove all.`,
+		Example: "  brig system unpack debian:12\n  brig system unpack --userns keep-id --uid 1000 debian:12", Args: cobra.MinimumNArgs(1), RunE: run,
 	}
+	unpack.Flags().String("userns", "isolated", "isolated or keep-id")
+	unpack.Flags().Uint32("uid", 1000, "with keep-id: the id that the caller and the job have inside")
 	check := &cobra.Command{
 		Use: "check", Short: "Find what a kill, a full disk or a bad one left in the image store",
 		Long: `Read every blob and compare it with its digest, and look for images that lack

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,6 +102,18 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 		return c.Publish()
 	}
 	return c.Save()
+}
+
+// KeepAs is sandbox.Spec.KeepAs of a container's runs.
+func (c *Container) KeepAs() uint32 {
+	if c.IDs.Map != string(policy.MapKeepID) || c.IDs.By == plan.ByParent {
+		return 0
+	}
+	i := slices.IndexFunc(c.IDs.UID, func(m plan.Mapping) bool { return m.Outside == c.IDs.CloneUID && m.Count == 1 })
+	if i < 0 {
+		return 0
+	}
+	return c.IDs.UID[i].Inside
 }
 
 // admit lets a sandbox that has none of the caller's ids make uppers. Nobody else

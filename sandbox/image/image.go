@@ -42,22 +42,30 @@ func MapName(firstUID, uids, firstGID, gids uint32) string {
 	return fmt.Sprintf("ids-%d-%d-%d-%d", firstUID, uids, firstGID, gids)
 }
 
-// isolatedPrefix begins the names of mappings without the caller.
-const isolatedPrefix = "isolated-"
+// Beginnings of the names of mappings in which root inside is not the caller.
+const (
+	isolatedPrefix = "isolated-"
+	keepPrefix     = "keep-"
+)
 
-// IsolatedName names the mapping of userns.Isolated: the ids inside are the
-// subordinate ids in their order, and the caller has none.
-func IsolatedName(sub userns.SubIDs) string {
+// KeepName names a mapping in which the caller is keepAs inside, and all other ids
+// are subordinate ids in their order (userns.KeepID). With userns.WantIDs and
+// above no id that images use is the caller's: that is userns.Isolated's as well.
+func KeepName(keepAs uint32, sub userns.SubIDs) string {
+	name := isolatedPrefix
+	if keepAs < userns.WantIDs {
+		name = fmt.Sprintf(keepPrefix+"%d-", keepAs)
+	}
 	if len(sub.UID) == 1 && slices.Equal(sub.UID, sub.GID) {
-		return fmt.Sprintf(isolatedPrefix+"%d-%d", sub.UID[0].Start, sub.UID[0].Count)
+		return name + fmt.Sprintf("%d-%d", sub.UID[0].Start, sub.UID[0].Count)
 	}
 	sum := sha256.Sum256(fmt.Append(nil, sub.UID, sub.GID))
-	return isolatedPrefix + hex.EncodeToString(sum[:8])
+	return name + hex.EncodeToString(sum[:8])
 }
 
 // Open finds an image by any reference that Find takes, with its layers
 // unpacked. Where they are unpacked for several mappings, one of subordinate
-// ids goes before Single. Those of IsolatedName are left to Isolated.
+// ids goes before Single. Those of KeepName are left to KeepAs.
 func Open(s *Store, ref string) (*Image, error) {
 	e, err := s.Find(ref)
 	if err != nil {
@@ -105,17 +113,17 @@ func OpenDigest(s *Store, manifest Digest, mapName string) (*Image, error) {
 // mapping that was asked for.
 var ErrNotUnpacked = errors.New("the layers are not unpacked")
 
-// Isolated is the same image with its layers as they were unpacked for
-// IsolatedName of these ids. Its error wraps ErrNotUnpacked.
-func (i *Image) Isolated(sub userns.SubIDs) (*Image, error) {
+// KeepAs is the same image with its layers as they were unpacked for KeepName. Its
+// error wraps ErrNotUnpacked.
+func (i *Image) KeepAs(keepAs uint32, sub userns.SubIDs) (*Image, error) {
 	other := *i
-	if !other.find(IsolatedName(sub)) {
-		return nil, fmt.Errorf("%w for map isolated: %s", ErrNotUnpacked, clip(i.name))
+	if !other.find(KeepName(keepAs, sub)) {
+		return nil, fmt.Errorf("%w for this mapping: %s", ErrNotUnpacked, clip(i.name))
 	}
 	return &other, nil
 }
 
-// mapNames lists the mappings that have the caller, for which layers were
+// mapNames lists the mappings with the caller as root for which layers were
 // unpacked, Single last.
 func (s *Store) mapNames() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "layers"))
@@ -124,7 +132,7 @@ func (s *Store) mapNames() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), isolatedPrefix) {
+		if !strings.HasPrefix(e.Name(), isolatedPrefix) && !strings.HasPrefix(e.Name(), keepPrefix) {
 			names = append(names, e.Name())
 		}
 	}
@@ -162,7 +170,7 @@ func (i *Image) Layers() []string { return slices.Clone(i.layers) }
 // DiffIDs are the digests of the layers, bottom first.
 func (i *Image) DiffIDs() []Digest { return slices.Clone(i.config.RootFS.DiffIDs) }
 
-// Map names the mapping that the layers belong to, see MapName and IsolatedName.
+// Map names the mapping that the layers belong to, see MapName and KeepName.
 func (i *Image) Map() string { return i.mapName }
 
 // IsIsolated tells whether the layers belong to a mapping without the caller.
