@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/sandbox/image/layer"
 )
@@ -23,7 +26,14 @@ const (
 type answer struct {
 	Report *layer.Report `json:"report,omitempty"`
 	Error  string        `json:"error,omitempty"`
+	Full   bool          `json:"full,omitempty"` // the error is that the disk is
 }
+
+// failed is the answer for an error.
+func failed(err error) answer { return answer{Error: err.Error(), Full: diskFull(err)} }
+
+// diskFull tells whether there is no space left, or none left for this user.
+func diskFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 func say(w io.Writer, a answer) int {
 	_ = json.NewEncoder(w).Encode(a) // a broken pipe has nobody to tell
@@ -52,7 +62,7 @@ func sandboxedUnpack(args []string, in io.Reader, out io.Writer) int {
 		report, err = layer.Extract(in, tree, opts)
 	}
 	if err != nil {
-		return say(out, answer{Error: err.Error()})
+		return say(out, failed(err))
 	}
 	return say(out, answer{Report: report})
 }

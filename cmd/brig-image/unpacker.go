@@ -166,11 +166,18 @@ func readAnswer(out, errs []byte, result *sandbox.Result) (*layer.Report, error)
 		}
 		return nil, fmt.Errorf("the sandboxed part of brig failed: %s", sandbox.SafeText(detail))
 	}
+	if a.Full {
+		return nil, fmt.Errorf("%w: %s", errDiskFull, a.Error)
+	}
 	if a.Error != "" {
 		return nil, errors.New(a.Error)
 	}
 	return a.Report, nil
 }
+
+// errDiskFull is what the sandboxed program says of a file system that it knows by
+// another name.
+var errDiskFull = errors.New("the disk is full")
 
 // Unpack implements image.Unpacker.
 func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits image.Limits) (*image.Layer, error) {
@@ -189,6 +196,9 @@ func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits i
 	}
 	spec.Stdin = r
 	report, err := u.run(ctx, spec)
+	if errors.Is(err, errDiskFull) {
+		return nil, fmt.Errorf("unpacking into %s: %w\n  fix: make room on this file system, or set XDG_DATA_HOME to a directory on another one", dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -96,6 +96,9 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 	if err != nil {
 		return err
 	}
+	if err := c.reserve(); err != nil {
+		return err
+	}
 	c.begun = true
 	c.Run = &Run{PID: os.Getpid(), Since: since, Started: time.Now().UTC()}
 	if filepath.Base(c.dir) != c.ID {
@@ -197,7 +200,7 @@ func (c *Container) Finish(result *sandbox.Result, failure error) error {
 			c.Run.Message = result.Message
 		}
 	}
-	return c.Save()
+	return c.saveEnd()
 }
 
 // checkUpper tells whether overlayfs takes a directory for its uppers, by what

@@ -299,18 +299,25 @@ func (c *Container) Publish() error {
 
 // Save replaces the record. The caller holds the lock exclusively.
 func (c *Container) Save() error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "\t")
-	e.SetEscapeHTML(false)
-	err := e.Encode(&c.Record)
+	b, err := c.encode()
 	if err == nil {
-		err = replace(filepath.Join(c.dir, "container.json"), b.Bytes())
+		err = replace(c.recordFile(), b)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the record of a container: %w", err)
 	}
 	return nil
+}
+
+func (c *Container) recordFile() string { return filepath.Join(c.dir, "container.json") }
+
+func (c *Container) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "\t")
+	e.SetEscapeHTML(false)
+	err := e.Encode(&c.Record)
+	return b.Bytes(), err
 }
 
 // Leftovers are the directories that Sweep would remove, relative to the store.
