@@ -224,8 +224,35 @@ func TestFullDisk(t *testing.T) {
 	if out := d.ok(t, "run", "-v", "/usr:/usr:ro", "--image", "web:2", "--", "cat", "/opt/kept"); out != "kept\n" {
 		t.Errorf("the image that was committed: %q", out)
 	}
-	d.ok(t, "rmi", "web:1", "web:2")
+	d.leave(t, 0)
+	d.ok(t, "rmi", "web:1")
+	d.ok(t, "rmi", "web:2")
+	d.leave(t, -1)
 	d.inOrder(t)
+	if left := usedBelow(filepath.Join(d.dir, "brig")); left > 64<<10 {
+		t.Errorf("%d bytes are left of nothing", left)
+	}
+}
+
+// A pull that does not fit is refused, and goes on where it stopped when there is
+// room.
+func TestFullDiskPull(t *testing.T) {
+	sandboxtest.Need(t, "unprivileged", "subid", "docker-registry")
+	sandboxtest.Leaks(t)
+	d := smallDisk(t)
+	host, stop, err := startRegistry(filepath.Join(t.TempDir(), "registry"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	name := host + "/web:1"
+	d.ok(t, "import", "-q", rootfs(t), name)
+	d.ok(t, "push", "-q", "--insecure", name)
+	d.ok(t, "rmi", name)
+	d.sweep(t, 512<<10, "pull", "-q", "--insecure", name)
+	if out := d.ok(t, "images", "-q"); strings.Count(out, "\n") != 1 {
+		t.Errorf("the images are %q", out)
+	}
 }
 
 // killCommits kills commits of the container t at moments that lie ever further,
@@ -234,15 +261,15 @@ func (d *disk) killCommits(t *testing.T) {
 	t.Helper()
 	tmp := filepath.Join(d.dir, "brig/images/tmp")
 	killed := 0
-	for i := range 8 {
-		d.leave(t, int64(i)*256<<10)
+	for i := range 12 {
+		d.leave(t, int64(i)*384<<10)
 		cmd := d.command(t, "commit", "-m", rand.Text(), "t", "web:3")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		for cmd.ProcessState == nil && usedBelow(tmp) < int64(i)*128<<10 {
+		for cmd.ProcessState == nil && usedBelow(tmp) < int64(i)*256<<10 {
 			select {
 			case err := <-ended:
 				ended <- err

@@ -3,14 +3,12 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/sandbox/image/layer"
 )
 
@@ -30,10 +28,7 @@ type answer struct {
 }
 
 // failed is the answer for an error.
-func failed(err error) answer { return answer{Error: err.Error(), Full: diskFull(err)} }
-
-// diskFull tells whether there is no space left, or none left for this user.
-func diskFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+func failed(err error) answer { return answer{Error: err.Error(), Full: atomicfile.Full(err)} }
 
 func say(w io.Writer, a answer) int {
 	_ = json.NewEncoder(w).Encode(a) // a broken pipe has nobody to tell

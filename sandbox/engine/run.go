@@ -14,6 +14,7 @@ import (
 
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
 
@@ -24,7 +25,7 @@ func (c *Container) Describe(spec *sandbox.Spec, image *ImageRef, diffIDs []stri
 	if err != nil {
 		return fmt.Errorf("--keep: %w\n  fix: use names that are UTF-8", err)
 	}
-	if err := replace(c.PolicyFile(), text); err != nil {
+	if err := atomicfile.Replace(c.PolicyFile(), text); err != nil {
 		return fmt.Errorf("making a container: %w", err)
 	}
 	c.Image, c.diffIDs, c.Policy, c.Root = image, diffIDs, spec.Policy.Name, spec.Policy.Filesystem.Root

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/userns"
 )
 
@@ -117,7 +118,11 @@ func (s *Store) Commit(w *Work, manifest Descriptor, m *Manifest, c *ConfigFile,
 	for i := range names {
 		x.setName(manifest, &names[i])
 	}
-	return s.writeIndex(x)
+	if err := s.writeIndex(x); err != nil {
+		return err
+	}
+	s.reserve()
+	return nil
 }
 
 // CommitLayers moves prepared layers of an image that the store has to their
@@ -168,7 +173,7 @@ func (s *Store) storeLayers(w *Work, c *ConfigFile, mapName string) error {
 		}
 	}
 	for _, dir := range []string{filepath.Join(s.dir, "blobs/sha256"), layers, filepath.Join(s.dir, "layers")} {
-		if err := syncDir(dir); err != nil {
+		if err := atomicfile.SyncDir(dir); err != nil {
 			return fmt.Errorf("storing an image: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@
 // /var/lib/brig/images:
 //
 //	oci-layout, index.json   the names and the images, as an OCI layout has them
+//	index.spare              space set aside for taking from index.json on a full disk
 //	blobs/sha256/HEX         manifests, configs and layers as they were received
 //	layers/MAP/DIFFID/tree   a layer unpacked for overlayfs with userxattr,
 //	                         owned by the ids of MAP (see Unpacker)

@@ -131,31 +131,6 @@ func (s *Store) Turn(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// replace writes a file whole: a temporary one, synced, renamed over it.
-func (s *Store) replace(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already where all went well
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // Work is a directory of the store's in which one process prepares what it will
 // add. A killed process's is removed by the next command.
 type Work struct {
