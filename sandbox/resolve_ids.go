@@ -42,7 +42,7 @@ func (r *resolver) resolveIDs() error {
 	if err := ids.CheckInside(u.UID, u.GID); err != nil {
 		cause := err.Error()
 		if problem := (*userns.Problem)(nil); errors.As(err, &problem) {
-			cause = problem.Cause
+			cause = problem.Detail()
 		}
 		return newError(CodeIDs, fmt.Sprintf("the job's ids %d:%d are not mapped: %s", u.UID, u.GID, cause),
 			"choose other ids with --user or another mapping with --userns")
@@ -103,7 +103,7 @@ func (r *resolver) mappings(kind policy.UserMap) (userns.IDs, error) {
 	}
 	var problem *userns.Problem
 	if errors.As(err, &problem) {
-		return ids, newError(CodeIDs, problem.Cause, problem.Fix)
+		return ids, newError(CodeIDs, problem.Detail(), problem.Fix)
 	}
 	if err != nil {
 		return ids, newError(CodeIDs, err.Error(), "see brig doctor")

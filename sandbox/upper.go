@@ -282,7 +282,7 @@ func usedBelow(dir string) int64 {
 func errUpper(err error) error {
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		return &Error{Code: CodeIDs, Message: SafeText(p.Cause), Fix: p.Fix, Cause: err}
+		return &Error{Code: CodeIDs, Message: SafeText(p.Detail()), Fix: p.Fix, Cause: err}
 	}
 	return &Error{
 		Code: CodeLaunch, Message: "what the job writes needs a directory on this kernel, and none could be made: " + SafeText(err.Error()),

@@ -94,7 +94,7 @@ func subIDs(ctx context.Context) (userns.SubIDs, error) {
 	sub, err := userns.LookupSubIDs(ctx, userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		err = fmt.Errorf("the mapping needs subordinate ids: %s\n  fix: %s", p.Cause, p.Fix)
+		err = fmt.Errorf("the mapping needs subordinate ids: %s\n  fix: %s", p.Detail(), p.Fix)
 	}
 	return sub, err
 }
