@@ -101,7 +101,7 @@ func (d *disk) leave(t *testing.T, room int64) {
 	if room < 0 {
 		return
 	}
-	f, err := os.Create(name)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +165,9 @@ func (d *disk) inOrder(t *testing.T) {
 
 // sweep runs a command with ever more room, until it succeeds. Each time before,
 // it is refused with the place that was full, and leaves the store as it was.
-func (d *disk) sweep(t *testing.T, step int64, args ...string) {
+func (d *disk) sweep(t *testing.T, args ...string) {
 	t.Helper()
+	const step = 512 << 10
 	for room := int64(0); ; room += step {
 		d.leave(t, room)
 		out, errs, code := d.run(t, args...)
@@ -214,18 +215,17 @@ func TestFullDisk(t *testing.T) {
 	}
 	d := smallDisk(t)
 	archive := rootfs(t)
-	const step = 512 << 10
 	run := func(args ...string) []string {
 		return append(append([]string{"run", "-v", "/usr:/usr:ro"}, args...), "--image", "web:1", "--")
 	}
 
-	d.sweep(t, step, "import", "-q", archive, "web:1")
+	d.sweep(t, "import", "-q", archive, "web:1")
 	oci := filepath.Join(t.TempDir(), "web.tar")
 	d.ok(t, "save", "-o", oci, "web:1")
 	d.ok(t, "rmi", "web:1")
-	d.sweep(t, step, "load", "-q", "-i", oci)
+	d.sweep(t, "load", "-q", "-i", oci)
 	if !root { // whose images are unpacked for one mapping
-		d.sweep(t, step, append(run("--policy", "judge"), "true")...)
+		d.sweep(t, append(run("--policy", "judge"), "true")...)
 	}
 
 	// A container is not made by half, and one that is there can be worked with.
@@ -246,7 +246,7 @@ func TestFullDisk(t *testing.T) {
 	if out := d.ok(t, "diff", "t"); out != "A /opt/kept\nA /opt/new\n" {
 		t.Errorf("what it changed: %q", out)
 	}
-	d.sweep(t, step, "commit", "t", "web:2")
+	d.sweep(t, "commit", "t", "web:2")
 	d.killCommits(t)
 
 	// To make room takes none.
@@ -281,7 +281,7 @@ func TestFullDiskPull(t *testing.T) {
 	d.ok(t, "import", "-q", rootfs(t), name)
 	d.ok(t, "push", "-q", "--insecure", name)
 	d.ok(t, "rmi", name)
-	d.sweep(t, 512<<10, "pull", "-q", "--insecure", name)
+	d.sweep(t, "pull", "-q", "--insecure", name)
 	if out := d.ok(t, "images", "-q"); strings.Count(out, "\n") != 1 {
 		t.Errorf("the images are %q", out)
 	}

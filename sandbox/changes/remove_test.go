@@ -15,7 +15,7 @@ import (
 // directory in pieces, the first of which may be "." alone.
 func TestEmptyUnderSignals(t *testing.T) {
 	top := t.TempDir()
-	for i := range 12 {
+	for i := range 40 {
 		dir := filepath.Join(top, strconv.Itoa(i))
 		for range 40 {
 			dir = filepath.Join(dir, "d")
