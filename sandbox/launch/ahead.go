@@ -72,7 +72,7 @@ func worthAhead(namespaces []plan.Namespace) bool {
 // aheadImage is the start of the memory file: the address of the first op, the
 // cells, and the program. Without all it only gets init ready to be told.
 func aheadImage(all bool) []byte {
-	p := &program{base: aheadAddress, soft: true}
+	p := &program{base: aheadAddress, soft: true, plan: noOp}
 	first := p.words(0)
 	for range aheadCount {
 		p.cell()
@@ -81,8 +81,9 @@ func aheadImage(all bool) []byte {
 	if all {
 		p.doAhead()
 	}
-	p.wait(channelFD, 'P')
-	p.op(kindJump, 0, 0, nil)
+	p.waitOr(channelFD, 'A', 'P')
+	p.op(kindJump, 0, 0, nil, n(earlyAddress))
+	p.op(kindJump, 0, 0, nil, n(baseAddress))
 	p.alloc(0)
 	p.put64(first, aheadAddress+uint64(len(p.data)))
 	return append(p.data, p.ops...)
@@ -119,10 +120,13 @@ func (p *program) doAhead() {
 	p.loopback(aheadLoopback.cell(), loopbackUp)
 }
 
-// keep moves a descriptor out of the way of those that brig will send.
-func (p *program) keep(a ahead, c cell) {
-	p.getInto(a.cell(), nil, unix.SYS_FCNTL, c.val(), n(unix.F_DUPFD_CLOEXEC), n(aheadFD))
+func (p *program) keep(a ahead, c cell) { p.outOfTheWay(a.cell(), c) }
+
+// outOfTheWay moves a descriptor out of the way of those that brig will send.
+func (p *program) outOfTheWay(out, c cell) cell {
+	p.getInto(out, nil, unix.SYS_FCNTL, c.val(), n(unix.F_DUPFD_CLOEXEC), n(aheadFD))
 	p.call(unix.SYS_CLOSE, c.val())
+	return out
 }
 
 // unlessAhead lowers what do does, with its result in the cell of a, to ops that

@@ -25,6 +25,7 @@ type Child struct {
 	err        error // of made
 	early      bool  // made by entry, which leaves its failures to adopt
 	ahead      bool  // it does ahead what can be done ahead
+	begun      *begun
 
 	channel  int
 	pidfd    int
@@ -81,6 +82,9 @@ func DefaultNamespaces() []plan.Namespace {
 
 // fits tells whether the child is one that the plan would have made.
 func (c *Child) fits(p *plan.Plan, ahead bool) bool {
+	if c.begun != nil && c.begun.treeAt(p) < 0 {
+		return false
+	}
 	return (ahead || !c.ahead) && c.uid == p.IDs.CloneUID && c.gid == p.IDs.CloneGID && slices.Equal(c.namespaces, p.Namespaces)
 }
 

@@ -39,17 +39,28 @@ type lowering struct {
 	packs    int // taken from Config.Packs
 	readBack map[int]uint64
 	into     bool            // init may clone into the job's leaf
+	begun    *begun          // what was done before this program; nil for nothing
 	tmpfses  map[string]cell // further tmpfs mounts, by target
 }
 
 // lower turns the plan into a program's block, and tells where in it the values
 // read back lie, by op. The plan has passed plan.Check. into says that clone3
-// puts a process into a control group here.
-func lower(cfg *Config, into bool) (b block, readBack map[int]uint64, err error) {
-	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
+// puts a process into a control group here, begun what the child has been told.
+func lower(cfg *Config, into bool, begun *begun) (b block, readBack map[int]uint64, err error) {
+	l := &lowering{
+		program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, begun: begun,
+		handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{},
+	}
+	treeAt := 0
+	if begun != nil {
+		treeAt = begun.treeAt(l.plan)
+	}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
 			break // lowered at the fork
+		}
+		if begun.done(i, treeAt, &l.plan.Ops[i]) {
+			continue
 		}
 		l.program.plan = uint32(i)
 		if cfg.StopAt == i+1 {

@@ -140,15 +140,17 @@ func (l *lowering) scratchMount(op *plan.Op) {
 		// Opened while /proc is still the host's.
 		l.layerDir = l.get(unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str("/proc/self/fd"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
 	}
-	l.scratch = l.tmpfs(op)
-	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
-	l.tree, l.treePath = l.scratch, attachPoint
-	l.uppers, l.upperDir = l.scratch, attachPoint
-	if root.Flags.Has(plan.InScratch) || root.Flags.Has(plan.InSource) {
-		l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("root"), n(0o755))
-		l.tree = l.get(unix.SYS_OPENAT, l.scratch.val(), l.str("root"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
-		l.treePath += "/root"
+	if l.begun != nil {
+		l.scratch, l.tree = l.begun.scratch, l.begun.tree
+	} else {
+		l.makeScratch(op, below(l.plan))
 	}
+	l.treePath = attachPoint
+	if l.tree != l.scratch {
+		l.treePath += rootInScratch
+	}
+	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	l.uppers, l.upperDir = l.scratch, attachPoint
 }
 
 // upper puts the uppers of overlays into a directory of the host, for kernels

@@ -51,6 +51,9 @@ type Message struct {
 
 const reportSize = 456
 
+// earlyReportSize is the size of a failure's before init had its program.
+const earlyReportSize = 16
+
 // maxDescriptors is how many descriptors one message may carry: the kernel's
 // SCM_MAX_FD.
 const maxDescriptors = 253
@@ -87,6 +90,10 @@ func (s *Sandbox) receive() (Message, error) {
 	}
 	for _, f := range files {
 		f.Close()
+	}
+	if flags&unix.MSG_TRUNC == 0 && nb == earlyReportSize && buf[0] == 'F' && len(files) == 0 {
+		// The rest of it is what a job has used, and there was none.
+		return s.report(buf[:reportSize])
 	}
 	if flags&unix.MSG_TRUNC != 0 || nb != reportSize || len(files) > 0 {
 		return Message{}, fmt.Errorf("init sent a message of %d bytes that is none of its own", nb)

@@ -94,12 +94,13 @@ func Start(cfg *Config) (*Sandbox, error) {
 		<-c.made
 	}
 	// The clone takes longer than the lowering, which is done beside it.
-	program, readBack, err := lower(cfg, c.inLeaf)
+	program, readBack, err := lower(cfg, c.inLeaf, c.begun)
 	s, merr := c.start(cfg.Plan, program, err)
 	if merr != nil && c.early && err == nil {
 		// What entry could not do, or the same failure with its reason.
 		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, c.ahead)
-		s, merr = c.start(cfg.Plan, program, nil)
+		program, readBack, err = lower(cfg, c.inLeaf, nil)
+		s, merr = c.start(cfg.Plan, program, err)
 	}
 	if merr != nil {
 		return nil, merr
@@ -179,12 +180,12 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 
 // tell sends init one byte, with descriptors. That init is gone is found when
 // it is listened to.
-func (s *Sandbox) tell(b byte, fds []int) error {
+func (c *Child) tell(b byte, fds []int) error {
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	err := unix.Sendmsg(s.channel, []byte{b}, rights, nil, unix.MSG_NOSIGNAL)
+	err := unix.Sendmsg(c.channel, []byte{b}, rights, nil, unix.MSG_NOSIGNAL)
 	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 		return fmt.Errorf("writing to init: %w", err)
 	}
