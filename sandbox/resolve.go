@@ -216,7 +216,7 @@ func (r *resolver) begin() error {
 		return nil
 	}
 	cow := func(m policy.Mount) bool { return m.Access == policy.CopyOnWrite }
-	b := &launch.Beginning{IDs: r.plan.IDs, Scratch: r.scratch(), Tree: r.tree[:len(r.tree):len(r.tree)]}
+	b := &launch.Beginning{IDs: r.plan.IDs, Scratch: r.scratch(), Capabilities: r.p.User.Capabilities, Tree: r.tree[:len(r.tree):len(r.tree)]}
 	b.Below = r.root.Flags.Has(plan.InSource) || slices.ContainsFunc(r.p.Filesystem.Mounts, cow)
 	if i := slices.IndexFunc(b.Tree, func(op plan.Op) bool { return op.Source != "" }); i >= 0 {
 		b.Tree = b.Tree[:i] // its content is read later

@@ -21,6 +21,9 @@ type Beginning struct {
 	// Tree are the first of the ops that make directories, links and files in
 	// the root. They need nothing that brig sends.
 	Tree []plan.Op
+	// Capabilities are those of the plan's op. All others leave the bounding set,
+	// init's as well.
+	Capabilities []string
 }
 
 // begun is a beginning that a child has been told.
@@ -54,7 +57,7 @@ func (c *Child) Begin(b *Beginning) {
 // lowerBeginning makes the program, for the part of the memory file between what
 // is done ahead and what the plan is lowered to.
 func lowerBeginning(b *Beginning) ([]byte, *begun, error) {
-	l := &lowering{program: newProgramAt(earlyAddress, earlyHeader, 4<<10, 160), plan: &plan.Plan{IDs: b.IDs}}
+	l := &lowering{program: newProgramAt(earlyAddress, earlyHeader, 4<<10, 192), plan: &plan.Plan{IDs: b.IDs}}
 	l.program.plan = beginningOps
 	l.mapIDs()
 	l.program.plan++
@@ -72,6 +75,12 @@ func lowerBeginning(b *Beginning) ([]byte, *begun, error) {
 			return nil, nil, err
 		}
 	}
+	keep, err := capabilitySet(b.Capabilities)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.program.plan++
+	l.bound(keep)
 	l.awaitProgram()
 	block, err := l.block()
 	return append(block.data, block.ops...), &begun{Beginning: *b, scratch: l.scratch, tree: l.tree}, err
@@ -105,7 +114,7 @@ func (b *Beginning) treeAt(p *plan.Plan) int {
 		return -1
 	}
 	if p.IDs.By != b.IDs.By || !slices.Equal(p.IDs.UID, b.IDs.UID) || !slices.Equal(p.IDs.GID, b.IDs.GID) ||
-		p.Find(plan.SetIDs) != nil || p.Find(plan.Cgroup) != nil {
+		!slices.Equal(p.Find(plan.Capabilities).Names, b.Capabilities) || p.Find(plan.SetIDs) != nil || p.Find(plan.Cgroup) != nil {
 		return -1
 	}
 	at++
@@ -144,8 +153,10 @@ func (b *begun) of(number int, p *plan.Plan) int {
 		return slices.IndexFunc(p.Ops, func(op plan.Op) bool { return op.Kind == plan.MapIDs })
 	case number == 1:
 		return slices.IndexFunc(p.Ops, func(op plan.Op) bool { return op.Kind == plan.Scratch })
-	default:
+	case number < 2+len(b.Tree):
 		return at + number - 2
+	default:
+		return slices.IndexFunc(p.Ops, func(op plan.Op) bool { return op.Kind == plan.Capabilities })
 	}
 }
 

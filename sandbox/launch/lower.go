@@ -321,10 +321,7 @@ func (l *lowering) fork() error {
 	l.call(unix.SYS_CLOSE_RANGE, n(channelFD), n(signalFD), n(0))
 	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
 	l.call(unix.SYS_RT_SIGPROCMASK, n(unix.SIG_SETMASK), n(l.words(0)), n(0), n(8))
-	for i := range l.plan.Ops {
-		if l.plan.Ops[i].Kind.Stage() != plan.StageJob {
-			continue
-		}
+	for _, i := range l.jobOps() {
 		l.program.plan = uint32(i)
 		if l.cfg.StopAt == i+1 {
 			// For ever, like stop: the job's process ends with init.
@@ -338,6 +335,26 @@ func (l *lowering) fork() error {
 	l.behindFork()
 	l.program.plan = forkIndex
 	return nil
+}
+
+// jobOps are the places of the job's ops. Where the filters allow it they are
+// loaded while init is still at work, not when it is waited for.
+func (l *lowering) jobOps() []int {
+	var list []int
+	await := -1
+	for i := range l.plan.Ops {
+		switch kind := l.plan.Ops[i].Kind; {
+		case kind.Stage() != plan.StageJob:
+			continue
+		case kind == plan.AwaitInit:
+			await = len(list)
+		case kind == plan.Seccomp && await >= 0 && l.cfg.FilterFirst && l.cfg.StopAt == 0:
+			list = slices.Insert(list, await, i)
+			continue
+		}
+		list = append(list, i)
+	}
+	return list
 }
 
 // behindFork is what init does while the job's process gets itself ready, which
