@@ -31,6 +31,7 @@ const (
 	aheadOOMScore
 	aheadNamespaces
 	aheadDevpts
+	aheadMask
 	aheadLoopback
 	aheadSource // the first of aheadSources
 )
@@ -55,11 +56,13 @@ var (
 	oomScoreFile   = "self/oom_score_adj"
 	namespacesFile = "sys/user/max_user_namespaces"
 	devptsOptions  = []string{"newinstance", "", "ptmxmode", "666", "mode", "620"}
+	maskOptions    = []string{"nr_inodes", "1", "mode", "555"}
 )
 
 const (
 	procAttrs   = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	devptsAttrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+	maskAttrs   = procAttrs | unix.MOUNT_ATTR_RDONLY
 	loopbackUp  = unix.IFF_UP | unix.IFF_RUNNING
 )
 
@@ -114,6 +117,7 @@ func (p *program) doAhead() {
 		p.keep(aheadSetgroups+ahead(i), p.get(unix.SYS_OPENAT, fd(unix.AT_FDCWD), p.str(name), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0)))
 	}
 	p.keep(aheadDevpts, p.newMount("devpts", devptsAttrs, devptsOptions...))
+	p.keep(aheadMask, p.newMount("tmpfs", maskAttrs, maskOptions...))
 	for i, name := range aheadSources {
 		p.keep(aheadSource+ahead(i), p.copyMount(p.cell(), name, nil))
 	}

@@ -34,6 +34,7 @@ type lowering struct {
 	upperDir string
 	taken    uint // of aheadSources
 	layers   int  // uppers made so far
+	masks    int  // directories masked
 	layerDir cell // where the layers of the root are names, see layerBase
 	jobPID   cell
 	packs    int // taken from Config.Packs

@@ -40,8 +40,7 @@ const (
 	ReadyTmpfs   = "tmpfs:"   // with a Tmpfs op's target behind it: its root
 )
 
-// ready sends the descriptors the parent supervises with, then closes all that
-// init no longer needs.
+// ready sends the descriptors the parent supervises with.
 func (l *lowering) ready(op *plan.Op) error {
 	if len(op.Names) > maxDescriptors {
 		return fmt.Errorf("launch: %d descriptors to send, the kernel takes %d in one message: mount fewer tmpfs", len(op.Names), maxDescriptors)
@@ -89,16 +88,17 @@ func (l *lowering) ready(op *plan.Op) error {
 		l.put64(msg+40, uint64(size))
 	}
 	l.call(unix.SYS_SENDMSG, fd(channelFD), n(msg), n(unix.MSG_NOSIGNAL))
-	l.call(unix.SYS_CLOSE_RANGE, n(firstFreeFD), n(1<<32-1), n(0))
-	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0)) // the pidfd took the lowest number
 	return nil
 }
 
-// release lets the job's process go on and makes init what it stays.
+// release lets the job's process go on and makes init what it stays. What it
+// needs no longer it closes then: mounts among it, which take their time, and
+// nothing that a process could reach through an init that is not dumpable.
 func (l *lowering) release() {
 	// Nobody reads where the job's process has failed by now; its end says how.
 	l.callOK([]unix.Errno{unix.EPIPE}, unix.SYS_WRITE, fd(releaseWriteFD), l.str("G"), n(1))
-	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
+	l.call(unix.SYS_CLOSE_RANGE, n(releaseWriteFD), n(1<<32-1), n(0))
+	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0)) // the pidfd took the lowest number
 	// With a control group init stays when all is done, until brig has read
 	// what the group counted: a manager removes it with its last process.
 	stay := uint64(0)

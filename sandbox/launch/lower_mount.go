@@ -352,7 +352,12 @@ func (l *lowering) mask(op *plan.Op) {
 	ok := []unix.Errno{unix.EBADF}
 	var m cell
 	if op.Flags.Has(plan.Directory) {
-		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
+		if m = aheadMask.cell(); l.masks > 0 {
+			m = l.newMount("tmpfs", maskAttrs, maskOptions...)
+		} else {
+			l.unlessAhead(aheadMask, func(out cell) { l.newMountInto(out, "tmpfs", maskAttrs, maskOptions...) })
+		}
+		l.masks++
 	} else {
 		// The sandbox's own null device: its source was checked to be one.
 		if l.null == 0 {
