@@ -3,6 +3,7 @@
 // System calls, see asm/unistd_64.h.
 #define SYS_write 1
 #define SYS_close 3
+#define SYS_sched_yield 24
 #define SYS_socketpair 53
 #define SYS_clone 56
 #define SYS_exit 60
@@ -146,6 +147,12 @@ scanned:
 	JLT  dropPair
 	JEQ  launcher
 	MOVL AX, ·entryLauncher(SB)
+
+	// The launcher is often put behind this process on the same CPU, where it
+	// would wait for a whole slice. Let go first, it has its exec's choice of a
+	// CPU a few microseconds later.
+	MOVL $SYS_sched_yield, AX
+	SYSCALL
 	MOVL R15, ·entryProgram(SB)
 	MOVQ BP, DI
 	MOVL $SYS_close, AX
