@@ -199,7 +199,7 @@ func (c *Child) wait() error {
 func (c *Child) adopt() error {
 	var said [8]byte
 	n, err := unix.Read(c.channel, said[:])
-	for errors.Is(err, unix.EINTR) {
+	for once := true; again(err, &once); {
 		n, err = unix.Read(c.channel, said[:])
 	}
 	if err != nil || n != len(said) || said[0] != 'C' {
@@ -216,6 +216,16 @@ func (c *Child) adopt() error {
 		return fmt.Errorf("opening init's process: %w", err)
 	}
 	return nil
+}
+
+// again tells whether to read from the channel once more. That the other side
+// has ended with something unread is said before what it sent, and only once.
+func again(err error, once *bool) bool {
+	if errors.Is(err, unix.ECONNRESET) && *once {
+		*once = false
+		return true
+	}
+	return errors.Is(err, unix.EINTR)
 }
 
 // reapLauncher waits for the launcher, which ends as soon as it has spoken. It

@@ -67,20 +67,20 @@ func (s *Sandbox) receive() (Message, error) {
 	var oob [unix.SizeofCmsghdr + 4*maxDescriptors]byte
 	var nb, no, flags int
 	var err error
-	for {
+	for once := true; ; {
 		nb, no, flags, _, err = unix.Recvmsg(s.channel, buf[:], oob[:], unix.MSG_CMSG_CLOEXEC)
-		if !errors.Is(err, unix.EINTR) {
+		if !again(err, &once) {
 			break
 		}
 	}
-	if err != nil && !errors.Is(err, unix.ECONNRESET) {
+	if err != nil {
 		return Message{}, fmt.Errorf("reading from init: %w", err)
 	}
 	files, ferr := receivedFiles(oob[:no])
 	switch {
 	case nb == 1 && buf[0] == 'S':
 		return Message{}, ErrStopped
-	case err != nil || nb == 0:
+	case nb == 0:
 		return Message{}, ErrInitGone
 	case ferr != nil:
 		return Message{}, ferr
