@@ -38,7 +38,7 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 
 // startOn starts the job on a host with the directory it may need.
 func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease, upper *upperDir) (*attempt, error) {
-	res, err := resolve(spec, host, spec.Child)
+	res, err := resolve(spec, host, spec.Child.Begin)
 	if err != nil {
 		return nil, err
 	}

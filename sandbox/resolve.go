@@ -31,7 +31,7 @@ type resolver struct {
 	spec  *Spec
 	p     *policy.Policy
 	host  *probe.Host
-	child *launch.Child
+	early func(*launch.Beginning)
 	res   *Resolution
 	plan  *plan.Plan
 
@@ -58,10 +58,10 @@ type resolver struct {
 // are *Error.
 func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) { return resolve(spec, host, nil) }
 
-// resolve is Resolve. It hands the child what it knows of the plan as soon as it
-// knows it; nil for no child.
-func resolve(spec *Spec, host *probe.Host, child *launch.Child) (*Resolution, error) {
-	r := &resolver{spec: spec, p: spec.Policy, host: host, child: child, made: map[string]bool{"/": true}}
+// resolve is Resolve. It hands early what a child can begin with, as soon as that
+// is known; nil for nobody.
+func resolve(spec *Spec, host *probe.Host, early func(*launch.Beginning)) (*Resolution, error) {
+	r := &resolver{spec: spec, p: spec.Policy, host: host, early: early, made: map[string]bool{"/": true}}
 	// A plan has about a hundred ops: room for them at once.
 	r.open, r.tree, r.mounts = make([]plan.Op, 0, 24), make([]plan.Op, 0, 56), make([]plan.Op, 0, 40)
 	r.plan = &plan.Plan{Version: plan.Version, Stdio: plan.Pipes}
@@ -208,11 +208,11 @@ func (r *resolver) scratch() plan.Op {
 	return plan.Op{Kind: plan.Scratch, Size: int64(l.Scratch), Inodes: int64(l.ScratchInodes), Mode: 0o755}
 }
 
-// begin lets the child begin with what is known by now, which takes it about as
+// begin lets a child begin with what is known by now, which takes it about as
 // long as the rest of the plan takes. With a control group it waits: what init
 // makes is to be the group's, and it is moved there before its ids change.
 func (r *resolver) begin() error {
-	if r.child == nil || r.group.driver != "" || r.spec.StopAt > 0 {
+	if r.early == nil || r.plan.IDs.By != plan.ByInit || r.group.driver != "" || r.spec.StopAt > 0 {
 		return nil
 	}
 	cow := func(m policy.Mount) bool { return m.Access == policy.CopyOnWrite }
@@ -221,7 +221,7 @@ func (r *resolver) begin() error {
 	if i := slices.IndexFunc(b.Tree, func(op plan.Op) bool { return op.Source != "" }); i >= 0 {
 		b.Tree = b.Tree[:i] // its content is read later
 	}
-	r.child.Begin(b)
+	r.early(b)
 	return nil
 }
 

@@ -106,6 +106,9 @@ func (l *lowering) makeScratch(op *plan.Op, below bool) {
 	}
 }
 
+// Fits tells whether the plan begins like this.
+func (b *Beginning) Fits(p *plan.Plan) bool { return b.treeAt(p) >= 0 }
+
 // treeAt is where in a plan the ops of Tree begin, or -1 where the plan does not
 // begin like this.
 func (b *Beginning) treeAt(p *plan.Plan) int {
