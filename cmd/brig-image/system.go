@@ -101,11 +101,11 @@ func runUnpack(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	keepAs := uint32(keepApart)
+	keepAs := uint32(image.KeepApart)
 	switch userns, _ := cmd.Flags().GetString("userns"); {
 	case userns == string(policy.MapKeepID):
-		if keepAs, _ = cmd.Flags().GetUint32("uid"); keepAs == 0 || keepAs >= keepApart {
-			return fmt.Errorf("--uid %d\n  fix: give an id from 1 to %d; with root as the caller's id images are unpacked when they are loaded", keepAs, keepApart-1)
+		if keepAs, _ = cmd.Flags().GetUint32("uid"); keepAs == 0 || keepAs >= image.KeepApart {
+			return fmt.Errorf("--uid %d\n  fix: give an id from 1 to %d; with root as the caller's id images are unpacked when they are loaded", keepAs, image.KeepApart-1)
 		}
 	case userns != string(policy.MapIsolated):
 		return fmt.Errorf("--userns %q\n  fix: use isolated or keep-id", userns)
@@ -132,7 +132,7 @@ func unpackAgain(ctx context.Context, s *image.Store, u *unpacker, ref string) e
 	if err != nil {
 		return err
 	}
-	return archive.Reopen(ctx, s, e.Manifest.Digest, &archive.Options{Unpacker: u})
+	return archive.Reopen(ctx, s, e.Manifest.Digest, &archive.Options{Unpacker: u, Limits: storedLimits})
 }
 
 func runCheck(cmd *cobra.Command, _ []string) error {
@@ -164,7 +164,7 @@ func runCheck(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	for _, d := range closed {
-		if err := archive.Reopen(cmd.Context(), s, d, &archive.Options{Unpacker: u}); err != nil {
+		if err := archive.Reopen(cmd.Context(), s, d, &archive.Options{Unpacker: u, Limits: storedLimits}); err != nil {
 			return fmt.Errorf("unpacking image %s again: %w", d.Short(), err)
 		}
 	}

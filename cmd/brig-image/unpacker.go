@@ -36,10 +36,6 @@ type unpacker struct {
 	keepAs  uint32  // of the sandbox that unpacks, see sandbox.Spec
 }
 
-// keepApart is a caller's id inside that no image uses: each of those that images
-// use is a subordinate id.
-const keepApart = userns.WantIDs
-
 // newUnpacker finds out which mapping this host gives.
 func newUnpacker() (*unpacker, error) {
 	self, err := os.Executable()
@@ -47,12 +43,10 @@ func newUnpacker() (*unpacker, error) {
 		return nil, fmt.Errorf("finding brig-image: %w", err)
 	}
 	u := &unpacker{self: self}
-	spec, err := u.spec("/")
+	spec, err := u.trial()
 	if err != nil {
 		return nil, err
 	}
-	spec.Policy.Filesystem.Mounts = nil
-	spec.Args = []string{"/bin/true"}
 	res, err := sandbox.Prepare(spec)
 	if err != nil {
 		return nil, err
@@ -75,28 +69,37 @@ func newUnpacker() (*unpacker, error) {
 }
 
 // keeping is the unpacker of the trees for runs in which the caller has that id,
-// or with keepApart none. Called by root there is one mapping.
+// or with image.KeepApart none. Called by root there is one mapping. It is an error
+// where there are no subordinate ids.
 func (u *unpacker) keeping(ctx context.Context, keepAs uint32) (*unpacker, error) {
 	if u.owner != nil {
 		return u, nil
 	}
-	sub, err := subIDs(ctx)
+	other := &unpacker{self: u.self, keepAs: keepAs}
+	spec, err := other.trial()
+	if err == nil {
+		_, err = sandbox.Prepare(spec)
+	}
+	var sub userns.SubIDs
+	if err == nil {
+		sub, err = userns.LookupSubIDs(ctx, userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+	}
 	if err != nil {
 		return nil, err
 	}
-	other := *u
-	other.mapName, other.keepAs = image.KeepName(keepAs, sub), keepAs
-	return &other, nil
+	other.mapName = image.KeepName(keepAs, sub)
+	return other, nil
 }
 
-// subIDs are the caller's subordinate ids.
-func subIDs(ctx context.Context) (userns.SubIDs, error) {
-	sub, err := userns.LookupSubIDs(ctx, userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
-	var p *userns.Problem
-	if errors.As(err, &p) {
-		err = fmt.Errorf("the mapping needs subordinate ids: %s\n  fix: %s", p.Detail(), p.Fix)
+// trial is a sandbox like those that unpack, to see which mapping they get.
+func (u *unpacker) trial() (*sandbox.Spec, error) {
+	spec, err := u.spec("/")
+	if err != nil {
+		return nil, err
 	}
-	return sub, err
+	spec.Policy.Filesystem.Mounts = nil
+	spec.Args = []string{"/bin/true"}
+	return spec, nil
 }
 
 // extent is the first id outside, and how many there are.
@@ -138,7 +141,9 @@ func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
 	spec.Private = nil // the directory is a part of them, and this is what they are kept for
 	spec.Filter = configs.Filter
 	spec.Stored = true
-	spec.KeepAs = u.keepAs
+	if spec.KeepAs = u.keepAs; u.keepAs != 0 {
+		p.User.Map = policy.MapKeepID // and no less
+	}
 	return spec, nil
 }
 
@@ -232,7 +237,7 @@ func (u *unpacker) remove(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	spec.KeepAs = keepApart // reaches the trees of all mappings
+	spec.KeepAs = image.KeepApart // reaches the trees of all mappings
 	if _, err = u.run(ctx, spec); err != nil {
 		return err
 	}

@@ -75,9 +75,6 @@ func (f *runFlags) useImage(spec *sandbox.Spec) (found *image.Image, release fun
 	return found, release, nil
 }
 
-// keepApart is a caller's id inside that no image uses.
-const keepApart = userns.WantIDs
-
 // keepAs is the id that the caller has to have inside, for the mapping that a run
 // of an image has: none with map isolated, or the job's, where it is given
 // directories of the caller's to write. Else it is root's, for which images are
@@ -90,9 +87,9 @@ func keepAs(spec *sandbox.Spec, found *image.Image) uint32 {
 	switch {
 	case os.Getuid() == 0:
 	case p.User.Map == policy.MapIsolated:
-		return keepApart
+		return image.KeepApart
 	case p.User.Map != policy.MapAuto && p.User.Map != policy.MapKeepID, found.Map() == image.Single:
-	case given && p.User.UID < keepApart:
+	case given && p.User.UID < image.KeepApart:
 		return p.User.UID
 	}
 	return 0
@@ -111,7 +108,7 @@ func (f *runFlags) ownedBy(spec *sandbox.Spec, found *image.Image, name string) 
 		return found, nil //nolint:nilerr // what follows says why there is no such mapping
 	}
 	args := []string{"--userns", string(policy.MapIsolated)}
-	if id < keepApart {
+	if id < image.KeepApart {
 		args = []string{"--userns", string(policy.MapKeepID), "--uid", strconv.FormatUint(uint64(id), 10)}
 	}
 	other, err := found.KeepAs(id, sub)

@@ -48,12 +48,16 @@ const (
 	keepPrefix     = "keep-"
 )
 
+// KeepApart is a caller's id inside that no image uses: each of those that images
+// use is a subordinate id then, as with userns.Isolated.
+const KeepApart = userns.WantIDs
+
 // KeepName names a mapping in which the caller is keepAs inside, and all other ids
-// are subordinate ids in their order (userns.KeepID). With userns.WantIDs and
-// above no id that images use is the caller's: that is userns.Isolated's as well.
+// are subordinate ids in their order (userns.KeepID). From KeepApart on it is that
+// of userns.Isolated as well.
 func KeepName(keepAs uint32, sub userns.SubIDs) string {
 	name := isolatedPrefix
-	if keepAs < userns.WantIDs {
+	if keepAs < KeepApart {
 		name = fmt.Sprintf(keepPrefix+"%d-", keepAs)
 	}
 	if len(sub.UID) == 1 && slices.Equal(sub.UID, sub.GID) {
