@@ -78,6 +78,9 @@ func (u *unpacker) keeping(ctx context.Context, keepAs uint32) (*unpacker, error
 	other := &unpacker{self: u.self, keepAs: keepAs}
 	spec, err := other.trial()
 	if err == nil {
+		if keepAs >= image.KeepApart {
+			spec.Policy.User.Map = policy.MapIsolated // as the user knows it
+		}
 		_, err = sandbox.Prepare(spec)
 	}
 	var sub userns.SubIDs
