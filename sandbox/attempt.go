@@ -38,14 +38,15 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 
 // startOn starts the job on a host with the directory it may need.
 func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease, upper *upperDir) (*attempt, error) {
-	res, err := Resolve(spec, host)
+	res, views, err := resolveWithViews(spec, host)
 	if err != nil {
 		return nil, err
 	}
 	if spec.Resolved != nil {
 		spec.Resolved(res)
 	}
-	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper}
+	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper, views: views}
+	defer s.closeViews()
 	if spec.Keep != nil && spec.Keep.Resolved != nil {
 		if err := spec.Keep.Resolved(res); err != nil {
 			return nil, err
@@ -163,6 +164,12 @@ func (s *attempt) closePacks() {
 	s.packs = nil
 }
 
+// closeViews closes what the sandbox's init has by now.
+func (s *attempt) closeViews() {
+	launch.CloseViews(s.views)
+	s.views = nil
+}
+
 func (s *attempt) openStdio() error {
 	limit := Unknown
 	if n := s.spec.Policy.Limits.Output; n != policy.Unlimited {
@@ -191,7 +198,7 @@ func (s *attempt) openStdio() error {
 // happens, since until then no end of file is seen.
 func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
 	cfg := &launch.Config{
-		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
+		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, Packs: s.packs, Views: s.views, StopAt: s.spec.StopAt,
 		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) }, Context: ctx,
 	}
 	if s.group != nil {

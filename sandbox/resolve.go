@@ -49,6 +49,7 @@ type resolver struct {
 	groups  []uint32
 	workdir string
 	pinned  bool // to some CPUs, by affinity
+	copied  []copied // given cow, and copied nevertheless
 	upper   int  // handle of the directory for overlays' uppers; 0 for the scratch
 }
 

@@ -56,9 +56,6 @@ func needsUpper(s *Spec) bool {
 	if root := s.Policy.Filesystem.Root; strings.HasPrefix(root, "dir:") || strings.HasPrefix(root, imageRoot) {
 		return true
 	}
-	if os.Getuid() == 0 {
-		return false // root's are copies, see resolver.cow
-	}
 	for _, m := range s.Policy.Filesystem.Mounts {
 		if m.Access == policy.CopyOnWrite {
 			return true

@@ -36,7 +36,10 @@ type lowering struct {
 	layers   int  // uppers made so far
 	layerDir cell // where the layers of the root are names, see layerBase
 	jobPID   cell
-	packs    int // taken from Config.Packs
+	packs    int          // taken from Config.Packs
+	views    int          // taken from Config.Views
+	mapped   map[int]bool // handles that are views
+	attached int          // views that have been mounted
 	readBack map[int]uint64
 	into     bool            // init may clone into the job's leaf
 	tmpfses  map[string]cell // further tmpfs mounts, by target
@@ -46,7 +49,7 @@ type lowering struct {
 // read back lie, by op. The plan has passed plan.Check. into says that clone3
 // puts a process into a control group here.
 func lower(cfg *Config, into bool) (b block, readBack map[int]uint64, err error) {
-	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
+	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, mapped: map[int]bool{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
 			break // lowered at the fork

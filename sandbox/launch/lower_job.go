@@ -24,11 +24,14 @@ func (l *lowering) initDrop() {
 	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0))
 	if l.cfg.Keep > 0 {
 		// Takes the place of the pipe's end, below what is closed later.
-		l.call(unix.SYS_DUP3, fd(firstFreeFD+3+len(l.cfg.Packs)), fd(releaseReadFD), n(unix.O_CLOEXEC))
+		l.call(unix.SYS_DUP3, fd(l.keepFD()), fd(releaseReadFD), n(unix.O_CLOEXEC))
 		return
 	}
 	l.call(unix.SYS_CLOSE, fd(releaseReadFD))
 }
+
+// keepFD is the descriptor of Config.Keep, where there is one.
+func (l *lowering) keepFD() int { return l.viewFD() + len(l.cfg.Views) }
 
 // The descriptors that a plan's Ready op may name.
 const (
