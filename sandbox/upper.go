@@ -178,9 +178,9 @@ func sweepUppers(ctx context.Context, s *attempt) {
 			continue // in use
 		}
 		u := &upperDir{path: dir, lock: lock}
-		// A mapping of this sandbox's kind reaches what one of its kind made;
-		// with another kind the next run of that kind will.
-		if strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") {
+		// A mapping of this sandbox's kind reaches what one of its kind made, and root
+		// whatever anyone did; with another kind the next run of that kind will.
+		if os.Getuid() == 0 || strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") {
 			if err := u.guard(&s.res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err == nil {
 				_ = u.close()
 				continue

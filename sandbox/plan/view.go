@@ -24,7 +24,7 @@ func exchange(list []Mapping, owner, inside uint32) []Mapping {
 	insideOut, hasInside := Outside(list, inside)
 	var out []Mapping
 	for _, m := range list {
-		out = append(out, without(m, min(owner, inside), max(owner, inside))...)
+		out = append(out, cut(m, min(owner, inside), max(owner, inside))...)
 	}
 	if hasInside {
 		out = append(out, Mapping{Inside: owner, Outside: insideOut, Count: 1})
@@ -35,8 +35,8 @@ func exchange(list []Mapping, owner, inside uint32) []Mapping {
 	return out
 }
 
-// without is what is left of a mapping when two numbers inside are taken out.
-func without(m Mapping, low, high uint32) []Mapping {
+// cut is what is left of a mapping when two numbers inside are taken out.
+func cut(m Mapping, low, high uint32) []Mapping {
 	var out []Mapping
 	from, end := uint64(m.Inside), uint64(m.Inside)+uint64(m.Count)
 	for _, n := range [...]uint64{uint64(low), uint64(high), end} {
