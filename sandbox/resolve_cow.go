@@ -6,6 +6,7 @@ import (
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/probe"
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // cow gives a directory that the job may write while the host's own stays as it
@@ -54,7 +55,14 @@ func (r *resolver) noView(source string, f probe.File) string {
 		// ovl: "support idmapped layers".
 		return fmt.Sprintf("Linux overlays directories for other owners from 5.19 on, this is %s", k.Release)
 	}
+	if m := mountBelow(r.host.Mounts, source); m != nil {
+		return mountedBelow(m)
+	}
 	return r.host.Views[source].Cause
+}
+
+func mountedBelow(m *probe.Mount) string {
+	return fmt.Sprintf("a %s is mounted below it at %s", SafeText(m.FSType), SafeText(m.Point))
 }
 
 // view makes of an op that opens a directory one that opens it with other owners:
@@ -100,8 +108,12 @@ func (r *resolver) noteOwners(op *plan.Op) {
 	for _, o := range r.host.Owners[op.Source] {
 		_, hasUID := id(uids, o.UID)
 		if _, hasGID := id(gids, o.GID); !hasUID || !hasGID {
-			r.note("files of %d:%d in %s, such as %s, belong to nobody inside: the job can read but not change them (EOVERFLOW)",
-				o.UID, o.GID, SafeText(op.Source), SafeText(o.Example))
+			hint := ""
+			if r.host.UID == 0 && r.plan.IDs.Map == string(policy.MapSingle) && o.UID < userns.WantIDs && o.GID < userns.WantIDs {
+				hint = "; with --userns keep-id they belong to their own number"
+			}
+			r.note("files of %d:%d in %s, such as %s, belong to nobody inside: the job can read but not change them (EOVERFLOW)%s",
+				o.UID, o.GID, SafeText(op.Source), SafeText(o.Example), hint)
 		}
 	}
 }

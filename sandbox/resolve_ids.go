@@ -28,12 +28,6 @@ func (r *resolver) resolveIDs() error {
 			r.note("map auto: one id only, since %s", cause)
 		}
 	}
-	if kind == policy.MapSingle && h.UID == 0 && len(r.spec.Layers) == 0 && r.givesCow() {
-		// All ids of the range are there to be had, and files of other owners than
-		// the directory's would else belong to nobody.
-		kind = policy.MapKeepID
-		r.note("map single: called by root, all ids are mapped, so that whoever owns files in a directory given copy-on-write is somebody inside")
-	}
 	if err := r.checkLayerMap(kind); err != nil {
 		return err
 	}
@@ -68,13 +62,6 @@ func (r *resolver) resolveIDs() error {
 		out.By = plan.ByInit
 	}
 	return nil
-}
-
-// givesCow tells whether a directory is to be overlaid.
-func (r *resolver) givesCow() bool {
-	return slices.ContainsFunc(r.p.Filesystem.Mounts, func(m policy.Mount) bool {
-		return m.Access == policy.CopyOnWrite && r.noView(m.Source, r.host.Files[m.Source]) == ""
-	})
 }
 
 // noSubIDs says why mappings of several ids cannot be made, and how to mend it.

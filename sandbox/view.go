@@ -65,7 +65,7 @@ func hasMounts(p *plan.Plan) (*launch.ViewError, error) {
 			}
 		}
 		if m := mountBelow(mounts, dir); m != nil {
-			return &launch.ViewError{Op: *op, Err: fmt.Errorf("a %s is mounted below it at %s", SafeText(m.FSType), SafeText(m.Point))}, nil
+			return &launch.ViewError{Op: *op, Err: errors.New(mountedBelow(m))}, nil
 		}
 	}
 	return nil, nil

@@ -136,6 +136,11 @@ func TestRootsCow(t *testing.T) {
 		want         string
 	}{
 		{
+			"one id", "stat -c '%n %u:%g' . mine theirs; cat mine; cat secret 2>&1; echo job >mine; rm mine; rm theirs 2>&1; (echo >>open) 2>/dev/null || echo no",
+			func(p *policy.Policy) { p.User.Map = policy.MapSingle },
+			". 1000:1000\nmine 1000:1000\ntheirs 65534:65534\nmine\ncat: secret: Permission denied\nrm: cannot remove 'theirs': Value too large for defined data type\nno\n",
+		},
+		{
 			"owners", "stat -c '%n %u:%g' . mine theirs secret far; cat mine secret 2>&1", nil,
 			". 1000:1000\nmine 1000:1000\ntheirs 0:0\nsecret 33:33\nfar 65534:65534\nmine\ncat: secret: Permission denied\n",
 		},
@@ -167,6 +172,7 @@ func TestRootsCow(t *testing.T) {
 		for _, kernel := range []string{"this kernel", "before 6.6"} {
 			t.Run(tt.name+"/"+kernel, func(t *testing.T) {
 				spec := cowOf(t, dir, tt.script)
+				spec.Policy.User.Map = policy.MapKeepID
 				if tt.change != nil {
 					tt.change(spec.Policy)
 				}
