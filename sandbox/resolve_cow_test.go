@@ -122,7 +122,9 @@ func TestNoView(t *testing.T) {
 			h.Kernel = probe.Kernel{Major: 5, Minor: 18, Release: "5.18.1"}
 		}, "Linux overlays directories for other owners from 5.19 on, this is 5.18.1", ""},
 		{"no overlayfs", func(_ *sandbox.Spec, h *probe.Host) { h.Overlay = probe.Fact{Cause: "it is not there"} }, "overlayfs cannot be mounted here: it is not there", ""},
-		{"file system", func(_ *sandbox.Spec, h *probe.Host) { h.Views = map[string]probe.Fact{projectDir: {Tried: true, Cause: noFS}} }, noFS, ""},
+		{"file system", func(_ *sandbox.Spec, h *probe.Host) {
+			h.Views = map[string]probe.Fact{projectDir: {Tried: true, Cause: noFS}}
+		}, noFS, ""},
 		{"a mount below", func(_ *sandbox.Spec, h *probe.Host) {
 			h.Mounts = []probe.Mount{{Point: projectDir, FSType: "ext4"}, {Point: projectDir + "/sub", FSType: "tmpfs"}}
 		}, "a tmpfs is mounted below it at " + projectDir + "/sub", ""},

@@ -202,7 +202,7 @@ func Prepare(spec *Spec) (*Resolution, error) {
 	if lease != nil {
 		defer lease.Close()
 	}
-	res, views, err := resolveWithViews(spec, host)
+	res, views, err := resolveWithViews(spec, host, nil)
 	launch.CloseViews(views)
 	return res, err
 }

@@ -16,12 +16,16 @@ import (
 // resolveWithViews resolves a spec and, called by root, makes the views of
 // directories that the plan asks for. Which file systems take part is only found
 // by trying: where one does not, that is noted in the host, and the plan is another
-// one.
-func resolveWithViews(spec *Spec, host *probe.Host) (*Resolution, []*launch.View, error) {
+// one. early is resolve's; what root's sandboxes begin with is not known before.
+func resolveWithViews(spec *Spec, host *probe.Host, early func(*launch.Beginning)) (*Resolution, []*launch.View, error) {
+	if host.UID != 0 {
+		res, err := resolve(spec, host, early)
+		return res, nil, err
+	}
 	for {
 		res, err := Resolve(spec, host)
-		if err != nil || host.UID != 0 {
-			return res, nil, err
+		if err != nil {
+			return nil, nil, err
 		}
 		refused, err := hasMounts(res.Plan)
 		var views []*launch.View

@@ -91,8 +91,8 @@ func (l *lowering) overlay(handle int, lower string, own, readOnly bool) cell {
 		}
 	}
 	view := ""
-	if l.mapped[handle] {
-		view = l.attachView(l.handles[handle])
+	if l.isView(handle) {
+		view = l.attachView(handle)
 	}
 	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
 	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)

@@ -157,12 +157,16 @@ func (l *lowering) view() (cell, error) {
 // viewFD is the descriptor of the first view.
 func (l *lowering) viewFD() int { return firstFreeFD + 3 + len(l.cfg.Packs) }
 
+// isView tells whether what is behind a handle is a view.
+func (l *lowering) isView(handle int) bool {
+	return slices.ContainsFunc(l.plan.Ops, func(op plan.Op) bool { return op.Handle == handle && op.Flags.Has(plan.Mapped) })
+}
+
 // attachView mounts the view behind a handle where nobody but init can name it:
 // overlayfs takes no layer that is in no mount namespace. detachView takes it away
 // again when overlayfs has made its own copy, so that nobody ever can.
-func (l *lowering) attachView(h cell) (at string) {
-	name := "view" + strconv.Itoa(l.attached)
-	l.attached++
+func (l *lowering) attachView(handle int) (at string) {
+	h, name := l.handles[handle], "view"+strconv.Itoa(handle)
 	at = attachPoint + "/" + name
 	l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str(name), n(0o700))
 	l.call(unix.SYS_MOVE_MOUNT, h.val(), l.str(""), fd(unix.AT_FDCWD), l.str(at), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
