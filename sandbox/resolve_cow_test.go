@@ -139,8 +139,10 @@ func TestNoView(t *testing.T) {
 			s.CowOwner = &[2]uint32{1 << 20, 1 << 20}
 			h.Views = map[string]probe.Fact{projectDir: {Tried: true, Cause: noFS}}
 		}, projectDir + " cannot be compared with what a job made of it: " + noFS, "have the directory where it was"},
-		{"of ids that are not there", func(s *sandbox.Spec, _ *probe.Host) { s.CowOwner = &[2]uint32{1 << 20, 1000} },
-			projectDir + " cannot be shown as to 1048576:1000: these ids are not mapped", "call brig as the one who called it when the files were made"},
+		{
+			"of ids that are not there", func(s *sandbox.Spec, _ *probe.Host) { s.CowOwner = &[2]uint32{1 << 20, 1000} },
+			projectDir + " cannot be shown as to 1048576:1000: these ids are not mapped", "call brig as the one who called it when the files were made",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -35,9 +35,15 @@ func rootsTree(t *testing.T) string {
 		mode     os.FileMode
 		uid, gid int
 	}{
-		{"mine", 0o600, 0, 0}, {"sub/deep", 0o644, 0, 0}, {"theirs", 0o644, 1000, 1000}, {"secret", 0o600, 33, 33},
-		{"open", 0o666, 33, 33}, {"far", 0o644, 70000, 70000},
-		{"suid", 0o755 | os.ModeSetuid, 0, 0}, {"sgid", 0o755 | os.ModeSetgid, 0, 0}, {"capable", 0o755, 0, 0},
+		{"mine", 0o600, 0, 0},
+		{"sub/deep", 0o644, 0, 0},
+		{"theirs", 0o644, 1000, 1000},
+		{"secret", 0o600, 33, 33},
+		{"open", 0o666, 33, 33},
+		{"far", 0o644, 70000, 70000},
+		{"suid", 0o755 | os.ModeSetuid, 0, 0},
+		{"sgid", 0o755 | os.ModeSetgid, 0, 0},
+		{"capable", 0o755, 0, 0},
 	} {
 		name := filepath.Join(dir, f.name)
 		err := os.WriteFile(name, []byte(f.name+"\n"), 0o600)
