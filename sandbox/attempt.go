@@ -22,7 +22,7 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 	var upper *upperDir
 	if spec.Keep != nil {
 		upper = &upperDir{keep: spec.Keep}
-	} else if needsUpper(spec) && !host.TmpfsXattr.OK {
+	} else if !host.TmpfsXattr.OK && needsUpper(spec, host) {
 		var err error
 		if upper, err = newUpperDir(spec.Policy.User.Map); err != nil {
 			return nil, errUpper(err)

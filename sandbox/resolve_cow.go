@@ -43,6 +43,9 @@ func (r *resolver) cow(m *policy.Mount, f probe.File) error {
 	return nil
 }
 
+// viewsSince is the kernel from which on overlays take idmapped layers.
+var viewsSince = probe.Kernel{Major: 5, Minor: 19}
+
 // noView says why there is no view of a directory with other owners; empty where
 // there may be.
 func (r *resolver) noView(source string, f probe.File) string {
@@ -51,9 +54,8 @@ func (r *resolver) noView(source string, f probe.File) string {
 		return "it is not a directory"
 	case !r.host.Overlay.OK:
 		return "overlayfs cannot be mounted here: " + r.host.Overlay.Cause
-	case !k.AtLeast(5, 19):
-		// ovl: "support idmapped layers".
-		return fmt.Sprintf("Linux overlays directories for other owners from 5.19 on, this is %s", k.Release)
+	case !k.AtLeast(viewsSince.Major, viewsSince.Minor):
+		return fmt.Sprintf("Linux overlays directories for other owners from %d.%d on, this is %s", viewsSince.Major, viewsSince.Minor, k.Release)
 	}
 	if m := mountBelow(r.host.Mounts, source); m != nil {
 		return mountedBelow(m)

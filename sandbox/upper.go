@@ -52,12 +52,12 @@ func plannedUpper(h *probe.Host) (string, error) {
 }
 
 // needsUpper tells whether a spec makes overlays.
-func needsUpper(s *Spec) bool {
+func needsUpper(s *Spec, host *probe.Host) bool {
 	if root := s.Policy.Filesystem.Root; strings.HasPrefix(root, "dir:") || strings.HasPrefix(root, imageRoot) {
 		return true
 	}
 	for _, m := range s.Policy.Filesystem.Mounts {
-		if m.Access == policy.CopyOnWrite {
+		if m.Access == policy.CopyOnWrite && (host.UID != 0 || host.Kernel.AtLeast(viewsSince.Major, viewsSince.Minor)) {
 			return true
 		}
 	}

@@ -87,7 +87,7 @@ func withoutView(host *probe.Host, source string, cause error) bool {
 		case unix.EINVAL:
 			text = "its file system takes no part in idmapped mounts, or not in overlays of them"
 		case unix.EPERM, unix.EACCES:
-			text = "brig may make no idmapped mount of it: that needs CAP_SYS_ADMIN on the host itself"
+			text = "the kernel refuses brig an idmapped mount of it: that needs CAP_SYS_ADMIN on the host itself, and a mount that is none yet"
 		default:
 		}
 	}
