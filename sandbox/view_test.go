@@ -282,3 +282,25 @@ func TestRefusedViewIsCopied(t *testing.T) {
 		t.Errorf("the host's file is %q, %v", b, err)
 	}
 }
+
+// What a janitor of root's that was killed has left is swept by the next run,
+// whatever mapping either of them had.
+func TestRootSweeps(t *testing.T) {
+	dir := rootsTree(t)
+	root, err := probe.UppersRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := filepath.Join(root, fmt.Sprintf("keep-id-STALE%d", os.Getpid()))
+	if err := os.MkdirAll(filepath.Join(stale, "d", "upper1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(stale) })
+	if err := os.Chown(filepath.Join(stale, "d", "upper1"), 1<<20, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	runWith(t, cowOf(t, dir, "true"), func(h *probe.Host) { h.TmpfsXattr = probe.Fact{Cause: "the kernel is older than 6.6"} })
+	if _, err := os.Lstat(stale); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the stale directory is still there: %v", err)
+	}
+}
