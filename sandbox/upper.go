@@ -184,7 +184,7 @@ func sweepUppers(ctx context.Context, s *attempt) {
 			continue // in use
 		}
 		u := &upperDir{path: dir, lock: lock}
-// A mapping of this sandbox's kind reaches what one of its kind made, and root
+		// A mapping of this sandbox's kind reaches what one of its kind made, and root
 		// whatever anyone did; with another kind the next run of that kind will. What
 		// auto was is not known: it is tried.
 		kind, _, _ := strings.Cut(e.Name(), "-")
