@@ -34,6 +34,9 @@ type Config struct {
 	// Keep is a descriptor that init holds for the sandbox's life, such as the
 	// lock of its ids; 0 for none. The job never has it.
 	Keep int
+	// Hand is a directory's descriptor that the job gets as its own; needed where
+	// the plan has a Hand op.
+	Hand int
 	// Group is the sandbox's control group; needed where the plan has a Cgroup
 	// op. Context ends the wait for it; nil for none.
 	Group   Group
@@ -82,7 +85,7 @@ func Start(cfg *Config) (*Sandbox, error) {
 		leaf = cfg.Group.InitLeaf()
 	}
 	// What is sent must come below what is kept of what is done ahead.
-	ahead := firstFreeFD+3+len(cfg.Packs)+4 <= aheadFD
+	ahead := firstFreeFD+3+len(cfg.Packs)+5 <= aheadFD
 	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan, ahead)) {
 		c.Discard()
 		c = nil
@@ -143,6 +146,12 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 	}
 	if cfg.Keep > 0 {
 		fds = append(fds, cfg.Keep)
+	}
+	if cfg.Plan.Find(plan.Hand) != nil {
+		if cfg.Hand <= 0 {
+			return errors.New("launch: no directory to hand to the job")
+		}
+		fds = append(fds, cfg.Hand)
 	}
 	if cfg.Plan.Find(plan.Cgroup) != nil {
 		if cfg.Group == nil {

@@ -89,6 +89,8 @@ func (op *Op) AppendText(b []byte) []byte {
 			b = append(b, [...]string{" groups ", ","}[min(i, 1)]...)
 			b = strconv.AppendUint(b, uint64(g), 10)
 		}
+	case Hand:
+		b = append(b, " a directory as descriptor 3"...)
 	default:
 	}
 	if op.Mode != 0 {
