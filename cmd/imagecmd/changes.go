@@ -89,8 +89,11 @@ root file system as well. The container stays, and finds the files as they were.
 
 // review is what brig run --review ends with.
 func review(run Run) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "review CONTAINER", Short: "Show what a container changed, and ask what becomes of it",
 		Example: "  brig review fix", Hidden: true, Args: cobra.ExactArgs(1), RunE: run,
 	}
+	cmd.Flags().Bool("held", false, "what it changed is in memory: descriptor 3 is its lock, 4 the scratch")
+	cmd.Flags().Bool("keep", false, "keep what is held, and ask nothing")
+	return cmd
 }
