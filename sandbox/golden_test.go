@@ -15,6 +15,7 @@ import (
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/probe"
 )
@@ -106,6 +107,46 @@ func TestGoldenPlans(t *testing.T) {
 		if !want[golden] {
 			t.Errorf("%s is of no policy or no host: remove it", golden)
 		}
+	}
+}
+
+// What a child is told to begin with is how the plan begins, whatever the policy
+// and the host are; and the default policy's is told on every host without
+// control groups, for that is what makes it start fast.
+func TestBeginnings(t *testing.T) {
+	hosts, err := filepath.Glob(filepath.Join(recordedHosts, "*.json"))
+	if err != nil || len(hosts) == 0 {
+		t.Fatalf("no recorded host: %v", err)
+	}
+	told := 0
+	for _, host := range hosts {
+		host = strings.TrimSuffix(filepath.Base(host), ".json")
+		for _, name := range shippedNames(t) {
+			for _, layers := range []int{0, 2} {
+				h, spec := recorded(t, host), specOf(shipped(t, name), "./a.out")
+				if layers > 0 {
+					spec.LayerMap = policy.MapSingle
+					layer(spec, h, layers)
+				}
+				var b *launch.Beginning
+				res, err := sandbox.ResolveWith(spec, h, func(got *launch.Beginning) { b = got })
+				if err != nil {
+					continue
+				}
+				grouped := res.Plan.Find(plan.Cgroup) != nil
+				switch {
+				case b == nil && layers == 0 && name == "default" && !grouped && h.UID != 0 && (h.Cgroups == nil || h.Cgroups.Layout != "v2"):
+					t.Errorf("%s on %s: the child is told nothing", name, host)
+				case b != nil && !b.Fits(res.Plan):
+					t.Errorf("%s on %s, %d layers: the child is told\n%v\nthe plan is\n%s", name, host, layers, b, res.Plan)
+				case b != nil:
+					told++
+				}
+			}
+		}
+	}
+	if told == 0 {
+		t.Error("no child is told anything")
 	}
 }
 

@@ -140,15 +140,17 @@ func (l *lowering) scratchMount(op *plan.Op) {
 		// Opened while /proc is still the host's.
 		l.layerDir = l.get(unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str("/proc/self/fd"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
 	}
-	l.scratch = l.tmpfs(op)
-	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
-	l.tree, l.treePath = l.scratch, attachPoint
-	l.uppers, l.upperDir = l.scratch, attachPoint
-	if root.Flags.Has(plan.InScratch) || root.Flags.Has(plan.InSource) {
-		l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("root"), n(0o755))
-		l.tree = l.get(unix.SYS_OPENAT, l.scratch.val(), l.str("root"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
-		l.treePath += "/root"
+	if l.begun != nil {
+		l.scratch, l.tree = l.begun.scratch, l.begun.tree
+	} else {
+		l.makeScratch(op, below(l.plan))
 	}
+	l.treePath = attachPoint
+	if l.tree != l.scratch {
+		l.treePath += rootInScratch
+	}
+	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	l.uppers, l.upperDir = l.scratch, attachPoint
 }
 
 // upper puts the uppers of overlays into a directory of the host, for kernels
@@ -350,7 +352,12 @@ func (l *lowering) mask(op *plan.Op) {
 	ok := []unix.Errno{unix.EBADF}
 	var m cell
 	if op.Flags.Has(plan.Directory) {
-		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
+		if m = aheadMask.cell(); l.masks > 0 {
+			m = l.newMount("tmpfs", maskAttrs, maskOptions...)
+		} else {
+			l.unlessAhead(aheadMask, func(out cell) { l.newMountInto(out, "tmpfs", maskAttrs, maskOptions...) })
+		}
+		l.masks++
 	} else {
 		// The sandbox's own null device: its source was checked to be one.
 		if l.null == 0 {
