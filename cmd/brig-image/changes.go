@@ -266,18 +266,26 @@ func (l *limited) Write(p []byte) (int, error) {
 // each visits the changes of an overlay that are the job's own: what brig makes
 // anew for each run is left out.
 func (x *changer) each(ctx context.Context, o *engine.Overlay, q ask, visit func(c *changes.Change, d *changes.Decoder) error) error {
-	own, applied := x.own(o), x.applied[o.Number]
+	own, applied, whose := x.own(o), x.applied[o.Number], x.ownershipOf(o)
 	err := x.ask(ctx, o, q, func(d *changes.Decoder) error {
 		for {
 			c, err := d.Next()
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			if err == nil && !own[c.Path] && !applied[c.Path] {
-				err = visit(c, d)
-			}
 			if err != nil {
 				return err
+			}
+			if own[c.Path] || applied[c.Path] {
+				continue
+			}
+			for _, job := range whose.jobs(c) {
+				if q.What == askPatch && job != c {
+					continue // a new directory has no part in one
+				}
+				if err := visit(job, d); err != nil {
+					return err
+				}
 			}
 		}
 	})

@@ -14,7 +14,8 @@ func diff(run Run) *cobra.Command {
 		Long: `Show what a job changed in its root file system, where that is an image or a
 directory, and in directories that were given copy-on-write: A is added, C
 changed, D deleted. A directory that was added or deleted is one line; --all
-shows what is in it. Touching a file, or writing the same into it, is no change.
+shows what is in it. Touching a file, or writing the same into it, is no change,
+and neither is what was mounted or copied into such a directory.
 
 --patch prints what git apply and patch -p1 take, with the names relative to the
 directory. Empty directories have no place in one; what is binary, larger than

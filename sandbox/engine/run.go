@@ -155,15 +155,16 @@ func sameLayers(a, b []Layer) bool {
 	return true
 }
 
-// ownPaths are what brig makes in the root by itself, and what was given.
+// ownPaths are what brig makes by itself in a root with layers, and what was given.
 func ownPaths(p *plan.Plan) (own []string, given []Bytes) {
-	if root := p.Find(plan.Root); root == nil || !root.Flags.Has(plan.InSource) {
-		return nil, nil
-	}
+	root := p.Find(plan.Root)
+	made := root != nil && root.Flags.Has(plan.InSource)
 	for i := range p.Ops {
 		switch op := &p.Ops[i]; op.Kind {
 		case plan.Mkdir, plan.Symlink, plan.File:
-			own = append(own, op.Target)
+			if made {
+				own = append(own, op.Target)
+			}
 		case plan.Bind, plan.Overlay, plan.Tmpfs, plan.Copy:
 			given = append(given, Bytes(op.Target))
 		default:
