@@ -321,3 +321,43 @@ mkdir -p shut/in; echo y >shut/in/f; chmod 0 shut/in shut; cd dir; for i in $(se
 		t.Errorf("left: %q", list)
 	}
 }
+
+// TestReviewImage: what is kept of a run in an image is its root's layer as well.
+func TestReviewImage(t *testing.T) {
+	r := newReviews(t)
+	root := filepath.Join(r.home, "root")
+	for _, dir := range []string{"usr", "etc", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"bin", "lib", "lib64"} {
+		if err := os.Symlink("usr/"+dir, filepath.Join(root, dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("tar", "-C", root, "-cf", root+".tar", ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	r.brig("import", root+".tar", "image:1")
+	s := newSession(t, r.dir, r.home, "run", "--review", "--name", "mine", "--image", "image:1", "-v", "/usr:/usr:ro", "-v", r.dir+":/work:cow", "--",
+		"/bin/sh", "-c", `echo new >/etc/new; rm -r /tmp; mkdir /tmp; echo x >>/work/runs`)
+	if shown := s.expect(decide); strings.Contains(shown, "/etc/new") || !strings.Contains(shown, "A -0644       2B  "+r.dir+"/runs\r\n") {
+		t.Errorf("shown: %q", shown)
+	}
+	s.answer("k")
+	if code, text := s.end(); code != 0 || !strings.Contains(text, "kept as container mine: ") {
+		t.Errorf("exit code %d: %q", code, text)
+	}
+	const want = "A /etc/new\nA /work\nA /work/runs\n"
+	if out := r.brig("diff", "mine"); out != want {
+		t.Errorf("kept: %q", out)
+	}
+	r.brig("start", "mine")
+	r.brig("apply", "mine")
+	if text, err := os.ReadFile(filepath.Join(r.dir, "runs")); string(text) != "x\nx\n" {
+		t.Errorf("after a second run: %q %v", text, err)
+	}
+	r.brig("rm", "mine")
+	r.brig("rmi", "image:1")
+}
