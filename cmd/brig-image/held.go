@@ -99,9 +99,15 @@ func (x *changer) recover(o *engine.Overlay) error {
 
 // store copies the uppers of held overlays to the container's directory, and
 // makes it a container that others see.
-func (r *reviewer) store(ctx context.Context) error {
-	// A second signal must not end what keeps the changes.
+func (r *reviewer) store(ctx context.Context) (err error) {
+	// A second signal must not end what keeps the changes. When that has failed
+	// one does, and brig has another process try.
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
+	defer func() {
+		if err != nil {
+			signal.Reset(unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
+		}
+	}()
 	if err := r.c.CheckData(); err != nil {
 		return err
 	}
@@ -130,7 +136,8 @@ func (r *reviewer) store(ctx context.Context) error {
 		o := &overlays[i]
 		if done := r.applied[o.Number]; len(done) > 0 {
 			if err := r.do(ctx, o, askSettle, slices.Sorted(maps.Keys(done))); err != nil {
-				return err
+				// It is there all the same, and no difference.
+				fmt.Fprintf(os.Stderr, "brig: what has been applied stays in the container's layer: %s\n", safe(err.Error()))
 			}
 		}
 	}

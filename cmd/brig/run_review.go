@@ -108,7 +108,7 @@ func reviewHeld(c *engine.Container) error {
 	}
 	undecided := func() bool { _, err := os.Lstat(c.Dir()); return err == nil }
 	if undecided() {
-		err = errors.Join(err, review(path, files, "--held", "--keep", c.ID))
+		_ = review(path, files, "--held", "--keep", c.ID) // it says itself what it cannot do
 	}
 	if undecided() {
 		return fmt.Errorf("%w\n  fix: what the command changed is gone: see to that, and run it again", err)

@@ -76,7 +76,7 @@ func (c *Container) Let() {
 }
 
 // heldName stands for the name of a container that has none before it is kept.
-const heldName = "held"
+func (c *Container) heldName() string { return "held-" + c.ID[:32] }
 
 // WriteHeld writes what OpenHeld reads in another process, which this one has
 // wait for.
@@ -85,7 +85,7 @@ func (c *Container) WriteHeld() error {
 		return fmt.Errorf("writing the record of a container: %w", err)
 	}
 	if c.Name == "" {
-		c.Name = heldName
+		c.Name = c.heldName()
 		defer func() { c.Name = "" }()
 	}
 	return c.Save()
@@ -119,7 +119,7 @@ func (s *Store) OpenHeld(id string, lock, scratch *os.File) (*Container, error) 
 		c.unlock()
 		return nil, fmt.Errorf("reading what a run has changed: %w", err)
 	}
-	if c.Name == heldName {
+	if c.Name == c.heldName() {
 		c.Name = ""
 	}
 	return c, nil
