@@ -361,3 +361,26 @@ func TestReviewImage(t *testing.T) {
 	r.brig("rm", "mine")
 	r.brig("rmi", "image:1")
 }
+
+// TestReviewUnlisted: changes that cannot be listed are kept all the same.
+func TestReviewUnlisted(t *testing.T) {
+	r := newReviews(t)
+	s := newSession(t, r.dir, r.home, "run", "--review", "--", "python3", "-c", `
+import os
+open("result", "w").write("x")
+for i in range(300):
+    os.mkdir("n" * 20)
+    os.chdir("n" * 20)`)
+	code, text := s.end()
+	if code != 125 || !strings.Contains(text, "its path is longer than 4095 bytes") || !strings.Contains(text, "kept as container ") {
+		t.Errorf("exit code %d: %q", code, text)
+	}
+	id := r.id()
+	if b, err := os.ReadFile(filepath.Join(r.containers, id, "data/upper1/result")); string(b) != "x" {
+		t.Errorf("kept: %q %v", b, err)
+	}
+	r.brig("rm", id)
+	if list := r.left(); len(list) > 0 {
+		t.Errorf("left: %q", list)
+	}
+}

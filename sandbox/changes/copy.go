@@ -11,8 +11,9 @@ import (
 )
 
 // Copy copies an upper to a new directory, as overlayfs needs it: with owners,
-// modes, times, whiteouts, hard links and attributes. Holes stay holes. What is
-// there when it fails is a part of it.
+// modes, times, whiteouts, hard links and attributes, however deep it is. Holes
+// stay holes. What is there when it fails is a part of it. Nobody may change
+// either meanwhile.
 func Copy(upper, to string) error {
 	from, err := openTop(upper)
 	if err != nil {
@@ -27,123 +28,156 @@ func Copy(upper, to string) error {
 		return err
 	}
 	defer unix.Close(dir)
-	c := &copier{from: from, to: dir, budget: maxNameBytes, links: map[uint64]string{}}
-	return c.directory("")
-}
-
-// copier copies by paths below two directories, so that the depth of a tree costs
-// no descriptors.
-type copier struct {
-	from, to int
-	budget   int
-	links    map[uint64]string // by inode: where files of several names are
-}
-
-func (c *copier) failed(p string, err error) error {
-	if errors.Is(err, unix.ENAMETOOLONG) {
-		return fmt.Errorf("%q: its path is longer than %d bytes", clip(p), maxPath)
-	}
-	return fmt.Errorf("%q: %w", clip("/"+p), err)
-}
-
-// directory fills a directory that is there, and gives it its attributes then:
-// its mode may close it, and its times change with what comes in.
-func (c *copier) directory(p string) error {
-	fd, err := openAt(c.from, p, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return c.failed(p, err)
-	}
-	var st unix.Stat_t
-	list, err := names(fd, &c.budget)
+	c := &copier{to: dir, budget: maxNameBytes, links: map[uint64]string{}}
+	at := &level{from, dir}
+	st, err := c.fill(at, "", 0)
 	if err == nil {
-		err = unix.Fstat(fd, &st)
+		err = give(at.from, at.to, st)
 	}
-	unix.Close(fd)
+	return err
+}
+
+type copier struct {
+	to     int
+	budget int
+	links  map[uint64]string // by inode: where files of several names are
+}
+
+// level is a directory of the upper, and its copy.
+type level struct{ from, to int }
+
+func (l *level) close() {
+	unix.Close(l.from)
+	unix.Close(l.to)
+}
+
+// open opens a directory of both, which must be there.
+func (l *level) open(name string) (*level, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	from, err := unix.Openat(l.from, name, flags, 0)
 	if err != nil {
-		return c.failed(p, err)
+		return nil, err
+	}
+	to, err := unix.Openat(l.to, name, flags, 0)
+	if err != nil {
+		unix.Close(from)
+		return nil, err
+	}
+	return &level{from, to}, nil
+}
+
+func failedAt(p string, err error) error { return fmt.Errorf("%q: %w", clip("/"+p), err) }
+
+// fill fills a directory that is there. Its attributes come later: its mode may
+// close it, and its times change with what comes in.
+func (c *copier) fill(at *level, p string, depth int) (*unix.Stat_t, error) {
+	var st unix.Stat_t
+	list, err := names(at.from, &c.budget)
+	if err == nil {
+		err = unix.Fstat(at.from, &st)
+	}
+	if err != nil {
+		return nil, failedAt(p, err)
 	}
 	for _, name := range list {
-		if err := c.entry(join(p, name)); err != nil {
-			return err
+		if err := c.entry(at, name, join(p, name), depth); err != nil {
+			return nil, err
 		}
 	}
 	c.budget += cost(list)
-	if err := c.attributes(p, &st, unix.O_RDONLY|unix.O_DIRECTORY); err != nil {
-		return c.failed(p, err)
-	}
-	return nil
+	return &st, nil
 }
 
-func (c *copier) entry(p string) error {
-	if len(p) > maxPath {
-		return c.failed(p, unix.ENAMETOOLONG)
-	}
-	st, err := statAt(c.from, p)
+func (c *copier) entry(at *level, name, p string, depth int) error {
+	st, err := statAt(at.from, name)
 	if err == nil && st == nil {
 		err = errors.New("it went while it was looked at")
 	}
 	if err != nil {
-		return c.failed(p, err)
+		return failedAt(p, err)
 	}
-	dir, name := split(p)
-	parent, err := openAt(c.to, dir, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return c.failed(p, err)
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return c.directory(at, name, p, depth+1)
 	}
-	isDir, err := c.make(parent, name, p, st)
-	unix.Close(parent)
-	if err != nil {
-		return c.failed(p, err)
-	}
-	if isDir {
-		return c.directory(p)
+	if err := c.make(at, name, p, st); err != nil {
+		return failedAt(p, err)
 	}
 	return nil
 }
 
-// make makes an entry. A directory is to be filled.
-func (c *copier) make(parent int, name, p string, st *unix.Stat_t) (isDir bool, err error) {
-	kind := st.Mode & unix.S_IFMT
-	if kind == unix.S_IFDIR {
-		return true, unix.Mkdirat(parent, name, 0o700)
+// directory copies a directory. From a certain depth on the one above is closed
+// meanwhile, since trees may be deeper than there are descriptors.
+func (c *copier) directory(at *level, name, p string, depth int) error {
+	if err := unix.Mkdirat(at.to, name, 0o700); err != nil {
+		return failedAt(p, err)
 	}
+	sub, err := at.open(name)
+	if err != nil {
+		return failedAt(p, err)
+	}
+	defer func() { sub.close() }()
+	if depth > flatDepth {
+		at.close()
+		at.from, at.to = -1, -1
+	}
+	st, err := c.fill(sub, p, depth)
+	if err != nil {
+		return err
+	}
+	if depth > flatDepth {
+		up, err := sub.open("..")
+		if err != nil {
+			return failedAt(p, err)
+		}
+		*at = *up
+	}
+	if err := give(sub.from, sub.to, st); err != nil {
+		return failedAt(p, err)
+	}
+	return nil
+}
+
+// make makes what is no directory.
+func (c *copier) make(at *level, name, p string, st *unix.Stat_t) error {
 	if first, ok := c.links[st.Ino]; ok && st.Nlink > 1 {
 		fd, err := openAt(c.to, first, unix.O_PATH)
 		if err != nil {
-			return false, err
+			return err
 		}
 		defer unix.Close(fd)
-		return false, unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), parent, name, unix.AT_SYMLINK_FOLLOW)
+		return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), at.to, name, unix.AT_SYMLINK_FOLLOW)
 	}
+	var err error
+	kind := st.Mode & unix.S_IFMT
 	switch kind {
 	case unix.S_IFREG:
-		err = c.file(parent, name, p, st)
+		err = copyFile(at, name, st)
 	case unix.S_IFLNK:
 		var target string
-		if target, err = readLink(c.from, p); err == nil {
-			err = unix.Symlinkat(target, parent, name)
+		if target, err = readLink(at.from, name); err == nil {
+			err = unix.Symlinkat(target, at.to, name)
 		}
 	case unix.S_IFCHR:
 		if st.Rdev != 0 {
-			return false, errors.New("it is a device")
+			return errors.New("it is a device")
 		}
-		err = unix.Mknodat(parent, name, unix.S_IFCHR, 0)
+		err = unix.Mknodat(at.to, name, unix.S_IFCHR, 0)
 	case unix.S_IFIFO, unix.S_IFSOCK:
-		err = unix.Mknodat(parent, name, kind|0o600, 0)
+		err = unix.Mknodat(at.to, name, kind|0o600, 0)
 	default:
-		return false, errors.New("it is a device")
+		return errors.New("it is a device")
 	}
 	if err == nil && kind != unix.S_IFREG {
-		err = c.owner(parent, name, st)
+		err = own(at.to, name, st)
 	}
-	if err == nil && st.Nlink > 1 {
+	if err == nil && st.Nlink > 1 && len(p) <= maxPath { // what no path reaches becomes a file of its own
 		c.links[st.Ino] = p
 	}
-	return false, err
+	return err
 }
 
-// owner gives what cannot be opened its owner, mode and times.
-func (c *copier) owner(parent int, name string, st *unix.Stat_t) error {
+// own gives what cannot be opened its owner, mode and times.
+func own(parent int, name string, st *unix.Stat_t) error {
 	err := unix.Fchownat(parent, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
 	if kind := st.Mode & unix.S_IFMT; err == nil && (kind == unix.S_IFIFO || kind == unix.S_IFSOCK) {
 		err = unix.Fchmodat(parent, name, st.Mode&0o7777, 0)
@@ -154,20 +188,20 @@ func (c *copier) owner(parent int, name string, st *unix.Stat_t) error {
 	return err
 }
 
-func (c *copier) file(parent int, name, p string, st *unix.Stat_t) error {
-	in, err := openFile(c.from, p)
+func copyFile(at *level, name string, st *unix.Stat_t) error {
+	in, err := openFile(at.from, name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	fd, err := unix.Openat(parent, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(at.to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	out := os.NewFile(uintptr(fd), p)
+	out := os.NewFile(uintptr(fd), name)
 	defer out.Close()
-	for at := int64(0); at < st.Size; {
-		data, err := nextData(in, at, st.Size)
+	for pos := int64(0); pos < st.Size; {
+		data, err := nextData(in, pos, st.Size)
 		if err != nil {
 			return err
 		}
@@ -181,32 +215,17 @@ func (c *copier) file(parent int, name, p string, st *unix.Stat_t) error {
 		if err != nil {
 			return err
 		}
-		at = max(end, data)
+		pos = max(end, data)
 	}
 	if err := out.Truncate(st.Size); err != nil {
 		return err
 	}
-	return c.give(int(in.Fd()), fd, st)
-}
-
-// attributes gives what is at a path its attributes, owner, mode and times.
-func (c *copier) attributes(p string, st *unix.Stat_t, how int) error {
-	in, err := openAt(c.from, p, how)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(in)
-	out, err := openAt(c.to, p, how)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(out)
-	return c.give(in, out, st)
+	return give(int(in.Fd()), fd, st)
 }
 
 // give copies what a descriptor says of its file. The owner comes before the
 // mode, which a change of owner takes bits from.
-func (c *copier) give(in, out int, st *unix.Stat_t) error {
+func give(in, out int, st *unix.Stat_t) error {
 	if err := copyAttributes(in, out); err != nil {
 		return err
 	}
