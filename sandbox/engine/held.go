@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 )
 
 // Hold makes the run of a spec the only one of a container that Create made, and
@@ -81,7 +82,7 @@ func (c *Container) heldName() string { return "held-" + c.ID[:32] }
 // WriteHeld writes what OpenHeld reads in another process, which this one has
 // wait for.
 func (c *Container) WriteHeld() error {
-	if err := replace(c.PolicyFile(), c.policy); err != nil {
+	if err := atomicfile.Replace(c.PolicyFile(), c.policy); err != nil {
 		return fmt.Errorf("writing the record of a container: %w", err)
 	}
 	if c.Name == "" {

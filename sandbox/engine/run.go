@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
 
@@ -22,7 +24,7 @@ func (c *Container) Describe(spec *sandbox.Spec, image *ImageRef, diffIDs []stri
 	if err := c.recordJob(spec, image, diffIDs); err != nil {
 		return err
 	}
-	if err := replace(c.PolicyFile(), c.policy); err != nil {
+	if err := atomicfile.Replace(c.PolicyFile(), c.policy); err != nil {
 		return fmt.Errorf("making a container: %w", err)
 	}
 	return checkUpper(c.Data())
@@ -94,6 +96,9 @@ func (c *Container) prepare(res *sandbox.Resolution, sync bool) error {
 	layers := c.layersOf(res)
 	if c.fresh {
 		c.IDs, c.Layers = res.Plan.IDs, layers
+		if err := c.admit(); err != nil {
+			return err
+		}
 		c.Own, c.Given = ownPaths(res.Plan)
 	} else if !sameLayers(layers, c.Layers) {
 		return fmt.Errorf("container %s: its layers are not those that this brig would run it on\n  fix: use the brig that made it, or make it anew", c.Name)
@@ -113,8 +118,37 @@ func (c *Container) prepare(res *sandbox.Resolution, sync bool) error {
 	if err != nil {
 		return err
 	}
+	if sync {
+		if err := c.reserve(); err != nil {
+			return err
+		}
+	}
 	c.begun = true
 	c.Run = &Run{PID: os.Getpid(), Since: since, Started: time.Now().UTC()}
+	return nil
+}
+
+// KeepAs is sandbox.Spec.KeepAs of a container's runs.
+func (c *Container) KeepAs() uint32 {
+	if c.IDs.Map != string(policy.MapKeepID) || c.IDs.By == plan.ByParent {
+		return 0
+	}
+	i := slices.IndexFunc(c.IDs.UID, func(m plan.Mapping) bool { return m.Outside == c.IDs.CloneUID && m.Count == 1 })
+	if i < 0 {
+		return 0
+	}
+	return c.IDs.UID[i].Inside
+}
+
+// admit lets a sandbox that has none of the caller's ids make uppers. Nobody else
+// gets there, since the directory above is closed.
+func (c *Container) admit() error {
+	if c.IDs.Map != string(policy.MapIsolated) || c.IDs.By == plan.ByParent {
+		return nil
+	}
+	if err := os.Chmod(c.Data(), 0o777); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("making a container: %w", err)
+	}
 	return nil
 }
 
@@ -182,7 +216,7 @@ func (c *Container) Finish(result *sandbox.Result, failure error) error {
 	if c.hold != nil {
 		return nil // written when it is decided about
 	}
-	return c.Save()
+	return c.saveEnd()
 }
 
 // ended puts the end of a run into the record.
