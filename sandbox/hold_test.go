@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -47,8 +48,15 @@ func TestHold(t *testing.T) {
 		t.Fatal("nothing is held")
 	}
 	defer f.Close()
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), "brig") {
-		t.Errorf("it is mounted: %v", err)
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, _ := strings.Cut(string(info), "mnt_id:\t")
+	id, _, _ = strings.Cut(id, "\n")
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || id == "" || strings.Contains("\n"+string(mounts), "\n"+id+" ") {
+		t.Errorf("%q is mounted: %v", id, err)
 	}
 	upper, err := unix.Openat(int(f.Fd()), "upper1", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
