@@ -98,3 +98,60 @@ func TestApplyKilled(t *testing.T) {
 		t.Errorf("only %d of 30 were caught before their end", killed)
 	}
 }
+
+// TestRemoveAfterKilledApply: a container that goes after an apply that was killed
+// leaves nothing of it in the host's directory, and no file in pieces.
+func TestRemoveAfterKilledApply(t *testing.T) {
+	sandboxtest.Need(t, "overlay", "unprivileged")
+	sandboxtest.Leaks(t)
+	home, dir := t.TempDir(), t.TempDir()
+	brig := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(brigDir, "brig"), args...)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home}
+		return cmd
+	}
+	for i := range 40 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	caught := 0
+	for run := range 8 {
+		text := fmt.Sprint("new", run)
+		if out, err := brig("run", "--keep", "--name", "k", "--", "sh", "-c", "for f in *; do printf "+text+" >$f; done").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		cmd := brig("apply", "--force", "k")
+		lines, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = lines.Read(make([]byte, 1)) // it has begun
+		time.Sleep(time.Duration(run) * time.Millisecond)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		left, err := filepath.Glob(filepath.Join(home, ".local/share/brig/containers/*/apply1.journal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		caught += len(left)
+		if out, err := brig("rm", "k").CombinedOutput(); err != nil {
+			t.Fatalf("run %d: %v: %s", run, err, out)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 40 {
+			t.Fatalf("run %d: the host has %v, %v", run, entries, err)
+		}
+		for _, e := range entries {
+			if got, err := os.ReadFile(filepath.Join(dir, e.Name())); err != nil || string(got) != "old" && !strings.HasPrefix(string(got), "new") || len(got) < 3 {
+				t.Errorf("run %d: %s has %q, %v", run, e.Name(), got, err)
+			}
+		}
+	}
+	if caught == 0 {
+		t.Error("no apply was caught before its end")
+	}
+}

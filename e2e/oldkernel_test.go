@@ -109,7 +109,7 @@ func needGuest(t *testing.T) string {
 		sandboxtest.Lacks(t, "uml", fmt.Errorf("%w (Debian: user-mode-linux)", err))
 	}
 	for _, tool := range []struct{ path, pkg string }{
-		{"insmod", "kmod"}, {"mke2fs", "e2fsprogs"}, {"setpriv", "util-linux"}, {"unshare", "util-linux"}, {"newuidmap", "uidmap"},
+		{"insmod", "kmod"}, {"mke2fs", "e2fsprogs"}, {"setpriv", "util-linux"}, {"unshare", "util-linux"}, {"script", "bsdutils"}, {"newuidmap", "uidmap"},
 	} {
 		var found bool
 		for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
@@ -30,10 +31,20 @@ func newSession(t *testing.T, dir, home string, args ...string) *session {
 	s := &session{t: t, cmd: exec.Command(filepath.Join(brigDir, "brig"), args...), text: make(chan []byte)}
 	s.cmd.Dir = dir
 	s.cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home}
-	var err error
-	if s.tty, err = pty.Start(s.cmd); err != nil {
+	blocking, err := pty.Start(s.cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
+	// One that a close takes away, also while it is read.
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocking.Close()
+	s.tty = os.NewFile(uintptr(fd), "terminal")
 	t.Cleanup(func() { s.tty.Close() })
 	go func() {
 		defer close(s.text)

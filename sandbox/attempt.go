@@ -20,6 +20,11 @@ import (
 // start starts the job on a host as the facts describe it.
 func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease) (*attempt, error) {
 	var upper *upperDir
+	if spec.Hold != nil && !host.TmpfsXattr.OK {
+		if err := spec.Hold.fallBack(spec); err != nil {
+			return nil, err
+		}
+	}
 	if spec.Keep != nil {
 		upper = &upperDir{keep: spec.Keep}
 	} else if !host.TmpfsXattr.OK && needsUpper(spec, host) {
@@ -47,10 +52,14 @@ func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Le
 	}
 	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper, views: views}
 	defer s.closeViews()
+	resolved := func(*Resolution) error { return nil }
 	if spec.Keep != nil && spec.Keep.Resolved != nil {
-		if err := spec.Keep.Resolved(res); err != nil {
-			return nil, err
-		}
+		resolved = spec.Keep.Resolved
+	} else if spec.Hold != nil && spec.Hold.Resolved != nil {
+		resolved = spec.Hold.Resolved
+	}
+	if err := resolved(res); err != nil {
+		return nil, err
 	}
 	if upper != nil {
 		if err := upper.guard(&res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err != nil {
@@ -204,6 +213,9 @@ func (s *attempt) launch(ctx context.Context, filters [][]byte, first bool) erro
 	}
 	if s.group != nil {
 		cfg.Group = s.group
+	}
+	if s.spec.Hand != nil {
+		cfg.Hand = int(s.spec.Hand.Fd())
 	}
 	if k := s.spec.Keep; k != nil && k.Lock > 0 {
 		cfg.Keep = k.Lock

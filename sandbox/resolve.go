@@ -272,6 +272,9 @@ func (r *resolver) assemble() {
 	add(plan.Op{Kind: plan.Ready, Names: ready}, plan.Op{Kind: plan.Release})
 
 	add(jobGroup...)
+	if r.spec.Hand != nil {
+		add(plan.Op{Kind: plan.Hand})
+	}
 	add(plan.Op{Kind: plan.Session})
 	add(r.job...)
 	add(plan.Op{Kind: plan.JobIDs, UID: r.p.User.UID, GID: r.p.User.GID, Groups: r.groups, Flags: initID.Flags})

@@ -35,7 +35,7 @@ type Keep struct {
 // checkKeep refuses what cannot be kept.
 func (r *resolver) checkKeep() error {
 	k := r.spec.Keep
-	if k == nil {
+	if k == nil && r.spec.Hold == nil {
 		return nil
 	}
 	for _, c := range r.copied {
@@ -44,9 +44,13 @@ func (r *resolver) checkKeep() error {
 				"run brig as the user whose directory it is, keep nothing, or give it with access copy or ro")
 		}
 	}
-	if r.upper == 0 || !r.keepsAny() {
+	if k != nil && r.upper == 0 || !r.keepsAny() {
 		return newError(CodeBadSpec, "there is nothing to keep: the root file system is the host's or read-only, and no directory is overlaid copy-on-write",
 			"name an image (--image), or give a directory with access cow")
+	}
+	if k == nil {
+		r.note("what the job changes stays in memory when it has ended, until it has been decided about")
+		return nil
 	}
 	if ids := &r.plan.IDs; k.IDs != nil && (ids.Map != k.IDs.Map || !slices.Equal(ids.UID, k.IDs.UID) || !slices.Equal(ids.GID, k.IDs.GID)) {
 		return newError(CodeIDs, fmt.Sprintf("the kept files belong to map %s with the ids%s, and now it would be map %s with%s: each would have another owner",

@@ -294,8 +294,14 @@ func (r *resolver) checkLower(dir string) error {
 		return lowerHasMount(dir, m)
 	}
 	k := r.spec.Keep
-	if k != nil && within(k.Dir, dir) {
-		return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write and kept: it holds %s, where what the job changes is kept", SafeText(dir), SafeText(k.Dir)),
+	kept := ""
+	if k != nil {
+		kept = k.Dir
+	} else if h := r.spec.Hold; h != nil {
+		kept = h.Dir
+	}
+	if kept != "" && within(kept, dir) {
+		return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write and kept: it holds %s, where what the job changes is kept", SafeText(dir), SafeText(kept)),
 			"give a directory that does not, or set XDG_DATA_HOME to a directory elsewhere")
 	}
 	switch {

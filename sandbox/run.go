@@ -230,7 +230,7 @@ func rootsIDs(spec *Spec) (userns.SubIDs, *userns.Lease, error) {
 	var ids userns.SubIDs
 	var lease *userns.Lease
 	var err error
-	if spec.Stored || spec.Keep != nil {
+	if spec.Stored || spec.Keep != nil || spec.Hold != nil {
 		var r userns.Range
 		r, err = userns.StoredRange(userns.AllocateOptions{})
 		ids.UID, ids.GID = []userns.Range{r}, []userns.Range{r}

@@ -82,6 +82,13 @@ type Spec struct {
 	Missing, Notes []string
 	// Stop is how the job is asked to end; the zero value does not ask.
 	Stop Stop
+	// Hand, where it is not nil, is a directory that the job finds open as its
+	// descriptor 3, with all rights of its mount and its ids. Only for programs of
+	// brig's own: without Landlock, what is above it on its mount is reached, too.
+	Hand *os.File
+	// Hold, where it is not nil, gives the caller what the job has changed, in
+	// memory. It and Keep exclude each other.
+	Hold *Hold
 	// Keep, where it is not nil, makes what the job changes last.
 	Keep *Keep
 	// StopAt is launch.Config.StopAt: for tests of what brig leaves behind.

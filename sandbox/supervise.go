@@ -300,6 +300,11 @@ func (v *supervisor) finish(err error, wall time.Duration) {
 	v.mu.Lock()
 	v.job = nil
 	v.mu.Unlock()
+	if h := s.spec.Hold; h != nil && v.began {
+		if herr := h.take(v.ready); err == nil {
+			err = herr
+		}
+	}
 	for _, f := range v.ready {
 		f.Close()
 	}

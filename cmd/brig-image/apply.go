@@ -95,8 +95,8 @@ func (x *changer) journalFile(o *engine.Overlay) string {
 // overlay applies what is selected of one overlay.
 func (a *applier) overlay(ctx context.Context, s *selection) error {
 	o := &s.overlay
-	if _, err := os.Lstat(o.Upper); errors.Is(err, os.ErrNotExist) {
-		return nil // it has never run
+	if !hasRun(o) {
+		return nil
 	}
 	if changes.Pending(a.journalFile(o)) {
 		if a.dry {
@@ -280,7 +280,9 @@ func (x *changer) finish(ctx context.Context, o *engine.Overlay, target *changes
 		if err := engine.ReplaceBase(o.Base, names, base.Complete); err != nil {
 			return err
 		}
-		if err := x.do(ctx, o, askSettle, done); err != nil {
+		if o.Held != nil {
+			x.passOver(o, done)
+		} else if err := x.do(ctx, o, askSettle, done); err != nil {
 			return err
 		}
 	}
@@ -288,6 +290,18 @@ func (x *changer) finish(ctx context.Context, o *engine.Overlay, target *changes
 		return fmt.Errorf("ending the journal: %w", err)
 	}
 	return nil
+}
+
+// passOver leaves paths of a held overlay out from now on.
+func (x *changer) passOver(o *engine.Overlay, paths []string) {
+	set := x.applied[o.Number]
+	if set == nil {
+		set = map[string]bool{}
+		x.applied[o.Number] = set
+	}
+	for _, p := range paths {
+		set[p] = true
+	}
 }
 
 // settle ends an application that was interrupted.

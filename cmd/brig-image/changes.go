@@ -26,6 +26,10 @@ const roleChanges = "sandboxed-changes"
 const (
 	insideUpper = "/upper"
 	insideLower = "/lower"
+	insideData  = "/data" // where a copy of an upper goes
+	// insideHeld is an upper in memory, which is handed to the program: the dot
+	// makes of the link in proc a directory that it leads to.
+	insideHeld = "/proc/self/fd/3/."
 )
 
 // What the sandboxed program is asked for.
@@ -36,12 +40,15 @@ const (
 	askDiscard = "discard" // take those of Paths back
 	askSettle  = "settle"  // forget those of Paths, which the host has
 	askClear   = "clear"   // take everything back
+	askCopy    = "copy"    // make a copy of the upper
 )
 
 // ask is the request.
 type ask struct {
 	What   string   `json:"what"`
 	Lowers int      `json:"lowers"`
+	Held   bool     `json:"held,omitempty"`
+	To     string   `json:"to,omitempty"` // of a copy
 	Paths  [][]byte `json:"paths,omitempty"`
 }
 
@@ -68,7 +75,14 @@ func answerChanges(in io.Reader, e *changes.Encoder) error {
 		paths = append(paths, string(p))
 		wanted[string(p)] = true
 	}
-	t, err := changes.Open(insideUpper, lowers...)
+	upper := insideUpper
+	if q.Held {
+		upper = insideHeld
+	}
+	if q.What == askCopy {
+		return changes.Copy(upper, q.To)
+	}
+	t, err := changes.Open(upper, lowers...)
 	if err != nil {
 		return err
 	}
@@ -122,6 +136,9 @@ func fetch(e *changes.Encoder, c *changes.Change, s *changes.Source) error {
 type changer struct {
 	self string
 	c    *engine.Container
+	// applied are the paths of each held overlay that the host has by now. They
+	// are left out: nothing is taken from an upper that has no next run.
+	applied map[int]map[string]bool
 }
 
 func newChanger(c *engine.Container) (*changer, error) {
@@ -129,12 +146,12 @@ func newChanger(c *engine.Container) (*changer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding brig-image: %w", err)
 	}
-	return &changer{self: self, c: c}, nil
+	return &changer{self: self, c: c, applied: map[int]map[string]bool{}}, nil
 }
 
 // spec is a sandbox with the directories of an overlay, the upper to write where
 // something is taken back.
-func (x *changer) spec(o *engine.Overlay, write bool) (*sandbox.Spec, error) {
+func (x *changer) spec(o *engine.Overlay, write, copies bool) (*sandbox.Spec, error) {
 	p, _, err := policy.Load(policy.LoadOptions{
 		Name: "unpack", Shipped: configs.FS, Files: os.DirFS("/"), SystemDir: "/etc/brig", Dir: "/", Compiled: compiled.Policy,
 	})
@@ -158,7 +175,13 @@ func (x *changer) spec(o *engine.Overlay, write bool) (*sandbox.Spec, error) {
 		}
 		lower = policy.CopyOnWrite
 	}
-	mounts := append(slices.Clone(p.Filesystem.Mounts), bind(x.self, insideProgram, policy.ReadOnly), bind(o.Upper, insideUpper, access))
+	mounts := append(slices.Clone(p.Filesystem.Mounts), bind(x.self, insideProgram, policy.ReadOnly))
+	if o.Held == nil {
+		mounts = append(mounts, bind(o.Upper, insideUpper, access))
+	}
+	if copies {
+		mounts = append(mounts, bind(x.c.Data(), insideData, policy.ReadWrite))
+	}
 	for i, dir := range o.Lower {
 		mounts = append(mounts, bind(dir, fmt.Sprint(insideLower, i), lower))
 	}
@@ -170,15 +193,25 @@ func (x *changer) spec(o *engine.Overlay, write bool) (*sandbox.Spec, error) {
 	spec.Private = nil // the upper is in them
 	spec.Filter = configs.Filter
 	spec.Stored, spec.CowOwner = true, owner
+	spec.Hand = o.Held
 	return spec, nil
 }
 
 // errNeverRan is of overlays that have nothing to read yet.
 var errNeverRan = errors.New("it has never run")
 
+// hasRun tells whether an overlay has an upper.
+func hasRun(o *engine.Overlay) bool {
+	if o.Held != nil {
+		return true
+	}
+	_, err := os.Lstat(o.Upper)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 // ask has the sandboxed program answer, and hands its stream to read.
 func (x *changer) ask(ctx context.Context, o *engine.Overlay, q ask, read func(*changes.Decoder) error) error {
-	if _, err := os.Lstat(o.Upper); errors.Is(err, os.ErrNotExist) {
+	if !hasRun(o) {
 		return errNeverRan
 	}
 	for _, dir := range o.Lower {
@@ -186,12 +219,12 @@ func (x *changer) ask(ctx context.Context, o *engine.Overlay, q ask, read func(*
 			return fmt.Errorf("%s, on which the container's layer lies, is not there any more\n  fix: put the directory back", safe(dir))
 		}
 	}
-	q.Lowers = len(o.Lower)
+	q.Lowers, q.Held = len(o.Lower), o.Held != nil
 	request, err := json.Marshal(q)
 	if err != nil {
 		return err
 	}
-	spec, err := x.spec(o, q.What == askDiscard || q.What == askSettle || q.What == askClear)
+	spec, err := x.spec(o, q.What == askDiscard || q.What == askSettle || q.What == askClear, q.What == askCopy)
 	if err != nil {
 		return err
 	}
@@ -243,18 +276,26 @@ func (l *limited) Write(p []byte) (int, error) {
 // each visits the changes of an overlay that are the job's own: what brig makes
 // anew for each run is left out.
 func (x *changer) each(ctx context.Context, o *engine.Overlay, q ask, visit func(c *changes.Change, d *changes.Decoder) error) error {
-	own := x.own(o)
+	own, applied, whose := x.own(o), x.applied[o.Number], x.ownershipOf(o)
 	err := x.ask(ctx, o, q, func(d *changes.Decoder) error {
 		for {
 			c, err := d.Next()
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			if err == nil && !own[c.Path] {
-				err = visit(c, d)
-			}
 			if err != nil {
 				return err
+			}
+			if own[c.Path] || applied[c.Path] {
+				continue
+			}
+			for _, job := range whose.jobs(c) {
+				if q.What == askPatch && job != c {
+					continue // a new directory has no part in one
+				}
+				if err := visit(job, d); err != nil {
+					return err
+				}
 			}
 		}
 	})
@@ -282,6 +323,11 @@ func (x *changer) do(ctx context.Context, o *engine.Overlay, what string, paths 
 	for _, p := range paths {
 		q.Paths = append(q.Paths, []byte(p))
 	}
+	return x.order(ctx, o, q)
+}
+
+// order asks for what has no answer.
+func (x *changer) order(ctx context.Context, o *engine.Overlay, q ask) error {
 	err := x.ask(ctx, o, q, func(d *changes.Decoder) error {
 		_, err := d.Next()
 		if errors.Is(err, io.EOF) {

@@ -136,7 +136,7 @@ func runRm(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	force, _ := cmd.Flags().GetBool("force")
-	errs := []error{store.Sweep(cmd.Context())}
+	errs := []error{sweep(cmd.Context(), store)}
 	for _, ref := range args {
 		err := removeContainer(cmd.Context(), store, ref, force)
 		if err == nil {
@@ -157,7 +157,12 @@ func removeContainer(ctx context.Context, store *engine.Store, ref string, force
 			return err
 		}
 	}
-	if _, err := c.Lock(engine.Exclusive); err != nil {
+	release, err := c.Lock(engine.Exclusive)
+	if err != nil {
+		return err
+	}
+	if err := endApplies(c); err != nil {
+		release()
 		return err
 	}
 	// What is begun is done: a signal leaves no half of a container.
@@ -167,14 +172,18 @@ func removeContainer(ctx context.Context, store *engine.Store, ref string, force
 // pruneContainers removes every container that does not run.
 func pruneContainers(cmd *cobra.Command, store *engine.Store) error {
 	list, err := store.List()
-	errs := []error{err, store.Sweep(cmd.Context())}
+	errs := []error{err, sweep(cmd.Context(), store)}
 	for _, c := range list {
-		_, err := c.Lock(engine.Exclusive)
+		release, err := c.Lock(engine.Exclusive)
 		if errors.Is(err, engine.ErrBusy) || errors.Is(err, engine.ErrNotFound) {
 			continue
 		}
 		if err == nil {
-			err = c.Remove(context.WithoutCancel(cmd.Context()))
+			if err = endApplies(c); err != nil {
+				release()
+			} else {
+				err = c.Remove(context.WithoutCancel(cmd.Context()))
+			}
 		}
 		if err == nil {
 			fmt.Fprintf(cmd.OutOrStdout(), "Deleted container: %s\n", c.Name)

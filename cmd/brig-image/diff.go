@@ -22,6 +22,9 @@ func openContainer(ref string, mode engine.Mode) (*changer, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if mode == engine.Exclusive {
+		warnSweep(context.Background(), store)
+	}
 	c, err := store.Find(ref)
 	if err != nil {
 		return nil, nil, err

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -33,8 +31,8 @@ func (x *changer) discard(ctx context.Context, out io.Writer, list []selection, 
 	for i := range list {
 		s := &list[i]
 		o := &s.overlay
-		if _, err := os.Lstat(o.Upper); errors.Is(err, os.ErrNotExist) {
-			continue // it has never run
+		if !hasRun(o) {
+			continue
 		}
 		if !dry && changes.Pending(x.journalFile(o)) {
 			if err := x.settle(ctx, o, false); err != nil {

@@ -48,6 +48,8 @@ func runPrune(cmd *cobra.Command, _ []string) error {
 		if err := pruneContainers(cmd, containers); err != nil {
 			return err
 		}
+	} else {
+		warnSweep(cmd.Context(), containers)
 	}
 	u, err := newUnpacker()
 	if err != nil {

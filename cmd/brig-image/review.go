@@ -16,37 +16,64 @@ const reviewHelp = `a - apply all of it
 c - choose what is applied
 p - show the patch
 d - discard it
-k - keep it, to decide later
+k - keep it as a container, to decide later
 ? - this help`
 
 // runReview shows what a run has changed in the host's directories, and asks
-// until nothing is left to decide about. The container goes then; it stays when
-// the user says so, or cannot be asked any more.
+// until nothing is left to decide about. What is kept is a container; it is one
+// when the user says so, or cannot be asked any more.
 func runReview(cmd *cobra.Command, args []string) error {
-	x, release, err := openContainer(args[0], engine.Exclusive)
+	held, _ := cmd.Flags().GetBool("held")
+	keep, _ := cmd.Flags().GetBool("keep")
+	open := openHeld
+	if !held {
+		open = func(id string) (*changer, func(), error) { return openContainer(id, engine.Exclusive) }
+	}
+	x, release, err := open(args[0])
 	if err != nil {
 		return err
 	}
 	defer release()
-	r := &reviewer{changer: x, cmd: cmd, ask: newAsker(cmd.InOrStdin(), cmd.ErrOrStderr())}
-	kept, err := r.review(cmd.Context())
-	if cmd.Context().Err() != nil {
-		kept, err = true, nil // the user will not be asked now
+	r := &reviewer{changer: x, cmd: cmd, held: held}
+	if !keep {
+		r.ask = newAsker(cmd.InOrStdin(), cmd.ErrOrStderr())
+		keep, err = r.review(cmd.Context())
+		if errors.Is(err, errKept) {
+			return nil
+		}
+		if cmd.Context().Err() != nil {
+			keep, err = true, nil // the user will not be asked now
+		}
+	}
+	if keep || held && err != nil {
+		return errors.Join(err, r.keep(context.WithoutCancel(cmd.Context())))
 	}
 	if err != nil {
 		return err
 	}
-	if kept {
-		fmt.Fprintf(cmd.ErrOrStderr(), "kept as container %s: brig diff, brig apply, brig rm\n", x.c.Name)
-		return nil
-	}
 	return x.c.Remove(context.WithoutCancel(cmd.Context()))
 }
 
+// keep makes what is held a container, unless it is one, and says so.
+func (r *reviewer) keep(ctx context.Context) error {
+	if r.held {
+		if err := r.store(ctx); err != nil {
+			return fmt.Errorf("what the command changed cannot be kept: %w", err)
+		}
+		r.held = false
+	}
+	fmt.Fprintf(r.cmd.ErrOrStderr(), "kept as container %s: brig diff, brig apply, brig rm\n", r.c.Name)
+	return nil
+}
+
+// errKept is of changes that the user has had kept.
+var errKept = errors.New("kept")
+
 type reviewer struct {
 	*changer
-	cmd *cobra.Command
-	ask *asker
+	cmd  *cobra.Command
+	ask  *asker
+	held bool
 }
 
 // review asks until all is decided.
@@ -92,7 +119,14 @@ func (r *reviewer) review(ctx context.Context) (kept bool, err error) {
 			}
 		case 'd':
 			return false, nil
-		case 'k', 'q':
+		case 'k':
+			// Where it cannot be, the user still can decide otherwise.
+			if err := r.keep(context.WithoutCancel(ctx)); err != nil {
+				fmt.Fprintf(out, "%s\n", safe(err.Error()))
+				continue
+			}
+			return true, errKept
+		case 'q':
 			return true, nil
 		}
 	}

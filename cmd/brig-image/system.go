@@ -90,7 +90,7 @@ func checkContainers(cmd *cobra.Command, store *engine.Store, repair bool) error
 	case len(left) == 0:
 		return nil
 	case repair:
-		return store.Sweep(cmd.Context())
+		return sweep(cmd.Context(), store)
 	}
 	return errFound
 }

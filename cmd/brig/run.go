@@ -42,6 +42,11 @@ With --keep what the command changes in an image's root, and in directories give
 copy-on-write, stays as a container when it has ended, also when brig is killed:
 see brig start, brig ps, brig commit and brig rm. All else is gone as ever.
 
+With --review brig shows on the terminal what the command changed in directories
+given copy-on-write, and asks whether to apply it to the host's, to choose, to
+discard or to keep it. Until then it is in memory; where nobody answers, because
+the terminal is closed or brig is killed, it is kept as a container.
+
 Asked to end (SIGTERM, SIGINT), brig ends the command and everything with it at
 once, unless the image or --stop-signal names a signal that asks it first.
 
@@ -131,10 +136,13 @@ func run(cmd *cobra.Command, f *runFlags, args []string) error {
 		return printPlan(cmd.OutOrStdout(), spec, f.plan)
 	}
 	return f.reviewChanges(f.carryOut(cmd, spec, func() error {
-		if !f.keep {
-			return nil
+		switch {
+		case f.review:
+			return f.holdLayers(spec, found)
+		case f.keep:
+			return f.keepLayers(spec, found)
 		}
-		return f.keepLayers(spec, found)
+		return nil
 	}))
 }
 

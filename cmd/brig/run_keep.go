@@ -16,9 +16,9 @@ import (
 // plan one of a kept run where it is only printed.
 func (f *runFlags) checkKeep(spec *sandbox.Spec) error {
 	switch {
-	case !f.keep && f.flags.Changed("name"):
+	case !f.keep && !f.review && f.flags.Changed("name"):
 		return errors.New("--name is for containers, and this run keeps none\n  fix: add --keep, or leave --name out")
-	case !f.keep:
+	case !f.keep && !f.review:
 		return nil
 	case f.flags.Changed("name"):
 		if err := engine.CheckName(f.name); err != nil {
@@ -37,21 +37,9 @@ func (f *runFlags) checkKeep(spec *sandbox.Spec) error {
 
 // keepLayers makes the container that the run leaves.
 func (f *runFlags) keepLayers(spec *sandbox.Spec, found *image.Image) error {
-	store, err := engine.OpenDefault()
+	c, ref, diffIDs, err := f.newContainer(spec, found)
 	if err != nil {
 		return err
-	}
-	c, err := store.Create(f.name)
-	if err != nil {
-		return err
-	}
-	var ref *engine.ImageRef
-	var diffIDs []string
-	if found != nil {
-		ref = &engine.ImageRef{Ref: imageName(spec.Policy), Manifest: string(found.Digest()), ID: string(found.ID()), Map: found.Map()}
-		for _, d := range found.DiffIDs() {
-			diffIDs = append(diffIDs, string(d))
-		}
 	}
 	if err := c.Describe(spec, ref, diffIDs); err != nil {
 		return errors.Join(err, c.Remove(context.Background()))
@@ -59,6 +47,25 @@ func (f *runFlags) keepLayers(spec *sandbox.Spec, found *image.Image) error {
 	c.Keep(spec)
 	f.kept = c
 	return nil
+}
+
+// newContainer makes a container that nobody sees yet, and says what it has of
+// its image.
+func (f *runFlags) newContainer(spec *sandbox.Spec, found *image.Image) (c *engine.Container, ref *engine.ImageRef, diffIDs []string, err error) {
+	store, err := engine.OpenDefault()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if c, err = store.Create(f.name); err != nil {
+		return nil, nil, nil, err
+	}
+	if found != nil {
+		ref = &engine.ImageRef{Ref: imageName(spec.Policy), Manifest: string(found.Digest()), ID: string(found.ID()), Map: found.Map()}
+		for _, d := range found.DiffIDs() {
+			diffIDs = append(diffIDs, string(d))
+		}
+	}
+	return c, ref, diffIDs, nil
 }
 
 // announce tells the name that was made up for a container.
@@ -82,8 +89,12 @@ func (f *runFlags) keepEnd(result *sandbox.Result, failure error) error {
 	if c == nil {
 		return nil
 	}
-	if failure != nil && c.Fresh() && c.Untouched() {
+	if c.Holding() && !c.Held() || failure != nil && c.Fresh() && c.Untouched() {
+		c.Let()
 		return c.Remove(context.Background())
+	}
+	if c.Held() {
+		return c.Finish(result, failure) // the lock is held until the user has decided
 	}
 	defer c.Unlock()
 	return c.Finish(result, failure)

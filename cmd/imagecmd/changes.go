@@ -14,7 +14,8 @@ func diff(run Run) *cobra.Command {
 		Long: `Show what a job changed in its root file system, where that is an image or a
 directory, and in directories that were given copy-on-write: A is added, C
 changed, D deleted. A directory that was added or deleted is one line; --all
-shows what is in it. Touching a file, or writing the same into it, is no change.
+shows what is in it. Touching a file, or writing the same into it, is no change,
+and neither is what was mounted or copied into such a directory.
 
 --patch prints what git apply and patch -p1 take, with the names relative to the
 directory. Empty directories have no place in one; what is binary, larger than
@@ -90,8 +91,11 @@ root file system as well. The container stays, and finds the files as they were.
 
 // review is what brig run --review ends with.
 func review(run Run) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "review CONTAINER", Short: "Show what a container changed, and ask what becomes of it",
 		Example: "  brig review fix", Hidden: true, Args: cobra.ExactArgs(1), RunE: run,
 	}
+	cmd.Flags().Bool("held", false, "what it changed is in memory: descriptor 3 is its lock, 4 the scratch")
+	cmd.Flags().Bool("keep", false, "keep what is held, and ask nothing")
+	return cmd
 }

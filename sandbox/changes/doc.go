@@ -11,7 +11,8 @@
 //	sandboxed:  Tree.Scan ──► Encoder ──┐ pipe
 //	caller:     Decoder ──► Apply ──► the host's own directory, by descriptor
 //
-// Apply runs outside, with the caller's own rights and no others.
+// Apply runs outside, with the caller's own rights and no others. Copy, inside as
+// well, makes a second upper of one, for one in memory that is to last.
 //
 // # What counts as a change
 //

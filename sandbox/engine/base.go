@@ -61,12 +61,16 @@ type baseWriter struct {
 // WriteBase records what a directory holds into a new file: a stat(2) for each
 // name, through no link and into no other file system. The file is complete and
 // synced, or not there.
-func WriteBase(file, dir string) error {
+func WriteBase(file, dir string) error { return recordBase(file, dir, true) }
+
+// recordBase is WriteBase. What need not outlive a crash of the host is not
+// synced.
+func recordBase(file, dir string, sync bool) error {
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("recording %s: %w", dir, err)
 	}
-	err = writeBase(file, func(b *baseWriter) error {
+	err = writeBase(file, sync, func(b *baseWriter) error {
 		var st unix.Stat_t
 		err := unix.Fstat(root, &st)
 		if err == nil {
@@ -87,7 +91,7 @@ func WriteBase(file, dir string) error {
 // ReplaceBase writes a record anew, after something was done to the host's
 // directory that is no change of somebody else's.
 func ReplaceBase(file string, names map[string]Stat, complete bool) error {
-	err := writeBase(file, func(b *baseWriter) error {
+	err := writeBase(file, true, func(b *baseWriter) error {
 		b.part = !complete
 		for _, p := range slices.Sorted(maps.Keys(names)) {
 			if err := b.put(p, names[p]); err != nil {
@@ -103,7 +107,7 @@ func ReplaceBase(file string, names map[string]Stat, complete bool) error {
 }
 
 // writeBase writes a file that is there whole or not at all.
-func writeBase(file string, fill func(*baseWriter) error) error {
+func writeBase(file string, sync bool, fill func(*baseWriter) error) error {
 	f, err := os.CreateTemp(path.Dir(file), ".base-*")
 	if err != nil {
 		return err
@@ -117,10 +121,13 @@ func writeBase(file string, fill func(*baseWriter) error) error {
 	if err == nil {
 		err = b.finish(f)
 	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), file)
 	}
-	if err == nil {
+	if err == nil && sync {
 		err = atomicfile.SyncDir(path.Dir(file))
 	}
 	return err

@@ -24,6 +24,10 @@ type Container struct {
 	dir   string
 	held  *os.File // the lock, while this process holds it
 
+	hold   *sandbox.Hold // of a run whose changes stay in memory
+	policy []byte        // its policy.toml, not written yet
+	uppers []*os.File    // of a held container, in memory
+
 	fresh   bool     // made by this process: nothing has run on it
 	begun   bool     // a run of this process's is on record
 	diffIDs []string // of the image, until the layers are known
@@ -53,6 +57,8 @@ type Overlay struct {
 	Lower []string
 	// Upper and Work may be missing, where the container has never run.
 	Upper, Work string
+	// Held is the upper itself where it is in memory; nil where Upper is it.
+	Held *os.File `json:"-"`
 	// Base is the file with what Source held when the job first ran on it; see
 	// ReadBase. Only of a cow.
 	Base string
@@ -74,6 +80,9 @@ func (c *Container) Overlays() []Overlay {
 			for _, d := range l.DiffIDs {
 				o.Lower = append(o.Lower, filepath.Join(c.store.images, "layers", c.Image.Map, trimAlgorithm(d), "tree"))
 			}
+		}
+		if c.uppers != nil {
+			o.Held = c.uppers[i]
 		}
 		if l.Kind == CowLayer {
 			o.Base = filepath.Join(c.dir, "base"+n)
@@ -194,6 +203,10 @@ func (c *Container) Fresh() bool { return c.fresh }
 
 // Untouched tells whether no run has changed anything yet.
 func (c *Container) Untouched() bool {
+	if c.Held() {
+		same, err := c.Unchanged()
+		return same && err == nil
+	}
 	for _, o := range c.Overlays() {
 		entries, err := os.ReadDir(o.Upper)
 		if len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -19,6 +19,7 @@
 //	                         their files belong to the ids of Record.IDs
 //	ID/baseN                 of a cow overlay: what the host's directory held
 //	                         before the job first ran on it (see WriteBase)
+//	ID/applyN.journal        while the changes of overlay N are brought to the host
 //	.new-ID/, .gone-ID/      being made, or being removed
 //
 // An upper is as overlayfs with the mount option userxattr has it: a deleted name
@@ -34,7 +35,9 @@
 // .new-ID with its lock held and renamed when its record is complete; removing it
 // begins with renaming it to .gone-ID. So a name is there with everything or not
 // at all, and what a killed process left has a lock that nobody holds: Sweep
-// removes it, and every command that makes or removes containers sweeps. A
+// removes it, and commands that remove or change containers sweep. The changes of
+// a run that is to be reviewed are in memory, and what has to be on a disk
+// meanwhile, the record, the bases and the journals, is in .new-ID (see Hold). A
 // container whose run has begun and not ended, and whose lock nobody holds, was
 // abandoned by a killed brig: its state is Dead, and its layers are as the job left
 // them.

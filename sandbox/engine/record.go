@@ -38,8 +38,8 @@ type Record struct {
 	// directories of its own layer.
 	Own []string `json:"own,omitempty"`
 	// Given are the targets of what was given to the container: mounts, and
-	// copies. What a root's upper has at and below them, and below /dev, /proc
-	// and /sys, is not what the job made of its root.
+	// copies. What an upper has at and below them, a root's also below /dev,
+	// /proc and /sys, is not what the job made.
 	Given []Bytes `json:"given,omitempty"`
 	Run   *Run    `json:"run,omitempty"` // the last one
 }

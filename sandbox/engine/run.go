@@ -21,20 +21,29 @@ import (
 // Describe records the job of a spec that is about to run for the first time, and
 // writes its policy. The image is nil where there is none; diffIDs are its layers'.
 func (c *Container) Describe(spec *sandbox.Spec, image *ImageRef, diffIDs []string) error {
-	text, err := spec.Policy.Encode()
-	if err != nil {
-		return fmt.Errorf("--keep: %w\n  fix: use names that are UTF-8", err)
+	if err := c.recordJob(spec, image, diffIDs); err != nil {
+		return err
 	}
-	if err := atomicfile.Replace(c.PolicyFile(), text); err != nil {
+	if err := atomicfile.Replace(c.PolicyFile(), c.policy); err != nil {
 		return fmt.Errorf("making a container: %w", err)
 	}
+	return checkUpper(c.Data())
+}
+
+// recordJob puts the job of a spec into the record, and its policy aside.
+func (c *Container) recordJob(spec *sandbox.Spec, image *ImageRef, diffIDs []string) error {
+	text, err := spec.Policy.Encode()
+	if err != nil {
+		return fmt.Errorf("the policy cannot be kept: %w\n  fix: use names that are UTF-8", err)
+	}
+	c.policy = text
 	c.Image, c.diffIDs, c.Policy, c.Root = image, diffIDs, spec.Policy.Name, spec.Policy.Filesystem.Root
 	c.Job = Job{
 		Args: List(spec.Args), Env: List(spec.Env), Dir: Bytes(spec.Dir), Hostname: spec.Hostname,
 		Groups: spec.Groups, Missing: List(spec.Missing), Terminal: spec.Terminal != nil, Cgroups: spec.CgroupManager,
 		StopSignal: int(spec.Stop.Signal), StopTimeout: spec.Stop.Timeout,
 	}
-	return checkUpper(c.Data())
+	return nil
 }
 
 // Spec is the job of the container as it was recorded, under the same policy; its
@@ -87,6 +96,18 @@ func (c *Container) Keep(spec *sandbox.Spec) {
 
 // begin records that a run begins.
 func (c *Container) begin(res *sandbox.Resolution) error {
+	if err := c.prepare(res, true); err != nil {
+		return err
+	}
+	if filepath.Base(c.dir) != c.ID {
+		return c.Publish()
+	}
+	return c.Save()
+}
+
+// prepare puts a run that begins into the record, and records the host's
+// directories.
+func (c *Container) prepare(res *sandbox.Resolution, sync bool) error {
 	layers := c.layersOf(res)
 	if c.fresh {
 		c.IDs, c.Layers = res.Plan.IDs, layers
@@ -104,7 +125,7 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 		if _, err := os.Lstat(o.Base); err == nil {
 			continue
 		}
-		if err := WriteBase(o.Base, o.Source); err != nil {
+		if err := recordBase(o.Base, o.Source, sync); err != nil {
 			return err
 		}
 	}
@@ -112,15 +133,14 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 	if err != nil {
 		return err
 	}
-	if err := c.reserve(); err != nil {
-		return err
+	if sync {
+		if err := c.reserve(); err != nil {
+			return err
+		}
 	}
 	c.begun = true
 	c.Run = &Run{PID: os.Getpid(), Since: since, Started: time.Now().UTC()}
-	if filepath.Base(c.dir) != c.ID {
-		return c.Publish()
-	}
-	return c.Save()
+	return nil
 }
 
 // KeepAs is sandbox.Spec.KeepAs of a container's runs.
@@ -184,15 +204,16 @@ func sameLayers(a, b []Layer) bool {
 	return true
 }
 
-// ownPaths are what brig makes in the root by itself, and what was given.
+// ownPaths are what brig makes by itself in a root with layers, and what was given.
 func ownPaths(p *plan.Plan) (own []string, given []Bytes) {
-	if root := p.Find(plan.Root); root == nil || !root.Flags.Has(plan.InSource) {
-		return nil, nil
-	}
+	root := p.Find(plan.Root)
+	made := root != nil && root.Flags.Has(plan.InSource)
 	for i := range p.Ops {
 		switch op := &p.Ops[i]; op.Kind {
 		case plan.Mkdir, plan.Symlink, plan.File:
-			own = append(own, op.Target)
+			if made {
+				own = append(own, op.Target)
+			}
 		case plan.Bind, plan.Overlay, plan.Tmpfs, plan.Copy:
 			given = append(given, Bytes(op.Target))
 		default:
@@ -206,6 +227,15 @@ func (c *Container) Finish(result *sandbox.Result, failure error) error {
 	if !c.begun {
 		return nil
 	}
+	c.ended(result, failure)
+	if c.hold != nil {
+		return nil // written when it is decided about
+	}
+	return c.saveEnd()
+}
+
+// ended puts the end of a run into the record.
+func (c *Container) ended(result *sandbox.Result, failure error) {
 	c.Run.Finished = time.Now().UTC()
 	if failure != nil {
 		c.Run.Message = failure.Error()
@@ -216,7 +246,6 @@ func (c *Container) Finish(result *sandbox.Result, failure error) error {
 			c.Run.Message = result.Message
 		}
 	}
-	return c.saveEnd()
 }
 
 // checkUpper tells whether overlayfs takes a directory for its uppers, by what

@@ -345,8 +345,10 @@ func (s *Store) Leftovers() ([]string, error) {
 }
 
 // Sweep removes what killed processes have left. It is cheap where there is
-// nothing; what cannot be removed now is left for the next sweep.
-func (s *Store) Sweep(ctx context.Context) error {
+// nothing; what cannot be removed now is left for the next sweep. settle, where
+// it is not nil, is called before that for a container with an application to a
+// directory of the host's that was interrupted, and ends that.
+func (s *Store) Sweep(ctx context.Context, settle func(context.Context, *Container) error) error {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -357,13 +359,13 @@ func (s *Store) Sweep(ctx context.Context) error {
 	var errs []error
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), gonePrefix) {
-			errs = append(errs, s.sweep(ctx, filepath.Join(s.dir, e.Name())))
+			errs = append(errs, s.sweep(ctx, filepath.Join(s.dir, e.Name()), settle))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s *Store) sweep(ctx context.Context, dir string) error {
+func (s *Store) sweep(ctx context.Context, dir string, settle func(context.Context, *Container) error) error {
 	c := &Container{store: s, dir: dir}
 	unlock, err := s.lock()
 	if err != nil {
@@ -381,6 +383,11 @@ func (s *Store) sweep(ctx context.Context, dir string) error {
 	if b, err := readFile(filepath.Join(dir, "container.json"), maxRecord); err == nil {
 		if r, err := parseRecord(b); err == nil {
 			c.Record = *r
+		}
+	}
+	if settle != nil && strings.HasPrefix(filepath.Base(dir), newPrefix) {
+		if err := settle(ctx, c); err != nil {
+			return fmt.Errorf("ending what was begun for %s: %w", filepath.Base(dir), err)
 		}
 	}
 	return c.destroy(ctx)

@@ -134,7 +134,7 @@ func TestSweep(t *testing.T) {
 	if want := []string{gonePrefix + gone.ID, newPrefix + dead.ID}; err != nil || !cmp.Equal(left, want) {
 		t.Errorf("left over: %v %v", left, err)
 	}
-	if err := s.Sweep(t.Context()); err != nil {
+	if err := s.Sweep(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if list := names(t, s); len(list) != 3 || list[0] != newPrefix+living.ID {

@@ -156,6 +156,8 @@ func (l *lowering) lowerOp(op *plan.Op) error {
 		l.jobCgroup(op)
 	case plan.CgroupMount:
 		l.attach(l.newMount("cgroup2", mountAttrs(op.Flags)), op)
+	case plan.Hand:
+		l.hand()
 	case plan.Session:
 		l.session()
 	case plan.Rlimit:

@@ -18,8 +18,8 @@ func (l *lowering) delegated() bool {
 // enters; that of its directory is the next, and behind it, for a job that may
 // divide it, the cgroup.procs of the sandbox's whole group.
 func (l *lowering) groupFD() int {
-	at := l.keepFD()
-	if l.cfg.Keep > 0 {
+	at := l.handFD()
+	if l.hands() {
 		at++
 	}
 	return at

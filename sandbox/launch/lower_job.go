@@ -113,7 +113,30 @@ func (l *lowering) release() {
 
 func (l *lowering) awaitInit() {
 	l.wait(releaseReadFD, 'G')
-	l.call(unix.SYS_CLOSE_RANGE, n(3), n(1<<32-1), n(0))
+	first := uint64(handedFD)
+	if l.hands() {
+		first++
+	}
+	l.call(unix.SYS_CLOSE_RANGE, n(first), n(1<<32-1), n(0))
+}
+
+// hands tells whether the job gets a directory.
+func (l *lowering) hands() bool { return l.plan.Find(plan.Hand) != nil }
+
+// handFD is the descriptor with which that directory comes.
+func (l *lowering) handFD() int {
+	at := l.keepFD()
+	if l.cfg.Keep > 0 {
+		at++
+	}
+	return at
+}
+
+// hand puts the directory where the channel was, which the job's process has
+// closed: nothing below releaseWriteFD is closed with what the session does not
+// need.
+func (l *lowering) hand() {
+	l.call(unix.SYS_DUP3, fd(l.handFD()), fd(handedFD), n(0))
 }
 
 // session makes the job a session of its own, so that it cannot reach the
@@ -292,6 +315,10 @@ func (l *lowering) landlock(op *plan.Op) {
 		}
 		l.callOK([]unix.Errno{unix.EBADF}, unix.SYS_CLOSE, dir.val())
 	}
+	if l.hands() {
+		// The rule is on the directory itself, which no path leads to.
+		l.call(unix.SYS_LANDLOCK_ADD_RULE, rules.val(), n(unix.LANDLOCK_RULE_PATH_BENEATH), n(l.beneath(landlockAll, handedFD)), n(0))
+	}
 	for _, p := range op.Names {
 		add(p, landlockRead)
 	}
@@ -302,6 +329,14 @@ func (l *lowering) landlock(op *plan.Op) {
 	}
 	l.call(unix.SYS_LANDLOCK_RESTRICT_SELF, rules.val(), n(0))
 	l.call(unix.SYS_CLOSE, rules.val())
+}
+
+// beneath is struct landlock_path_beneath_attr of an open directory.
+func (l *lowering) beneath(access uint64, dir int) uint64 {
+	at := l.alloc(16)
+	l.put64(at, access)
+	l.put32(at+8, uint32(dir))
+	return at
 }
 
 // capability is a capability's number by its name, in the kernel's order.

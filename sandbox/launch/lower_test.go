@@ -37,6 +37,7 @@ func full(t *testing.T) *Config {
 		plan.Op{Kind: plan.Tmpfs, Target: "/c", Size: -1, Inodes: -1},
 		plan.Op{Kind: plan.Protect, Target: "/proc/sys"}, plan.Op{Kind: plan.Affinity, Data: "0"})
 	insert(plan.Fork, plan.Op{Kind: plan.ReadOnlyRoot})
+	insert(plan.Session, plan.Op{Kind: plan.Hand})
 	insert(plan.Exec, plan.Op{Kind: plan.Seccomp, Data: "key"})
 	ready := p.Find(plan.Ready)
 	ready.Names = append(ready.Names, ReadyMaster, ReadyTmpfs+"/c")
@@ -53,7 +54,7 @@ func full(t *testing.T) *Config {
 		t.Fatal(err)
 	}
 	t.Cleanup(pack.Close)
-	return &Config{Plan: p, Env: []string{"A=b"}, Filters: [][]byte{allowAll}, Packs: []*Pack{pack}}
+	return &Config{Plan: p, Env: []string{"A=b"}, Filters: [][]byte{allowAll}, Packs: []*Pack{pack}, Hand: 101}
 }
 
 // grouped is full with a control group of its own.
@@ -63,7 +64,7 @@ func grouped(t *testing.T) *Config {
 	cfg.Keep = 100
 	ops := slices.DeleteFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.CgroupNamespace })
 	ops = slices.Insert(ops, 1, plan.Op{Kind: plan.Cgroup, Data: "systemd", Source: plan.Slice, Names: []string{"memory.max=1048576"}})
-	at := slices.IndexFunc(ops, func(op plan.Op) bool { return op.Kind == plan.Session })
+	at := slices.IndexFunc(ops, func(op plan.Op) bool { return op.Kind == plan.Hand })
 	cfg.Plan.Ops = slices.Insert(ops, at, plan.Op{Kind: plan.JobCgroup, Data: plan.CgroupRoot})
 	if err := plan.Check(cfg.Plan); err != nil {
 		t.Fatal(err)
@@ -77,7 +78,7 @@ func delegated(t *testing.T) *Config {
 	cfg := grouped(t)
 	cfg.Plan.Find(plan.Cgroup).Flags = plan.Delegated
 	cfg.Plan.Find(plan.Capabilities).Names = nil
-	at := slices.IndexFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Session })
+	at := slices.IndexFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Hand })
 	cfg.Plan.Ops = slices.Insert(cfg.Plan.Ops, at, plan.Op{Kind: plan.CgroupMount, Target: "/sys/fs/cgroup", Flags: plan.NoSuid | plan.NoDev | plan.NoExec})
 	if err := plan.Check(cfg.Plan); err != nil {
 		t.Fatal(err)

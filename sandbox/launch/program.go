@@ -51,6 +51,7 @@ const (
 // given out.
 const (
 	channelFD      = 3
+	handedFD       = 3 // in the job's process
 	programFD      = 4
 	signalFD       = 4
 	releaseReadFD  = 5

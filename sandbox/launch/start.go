@@ -39,6 +39,9 @@ type Config struct {
 	// Keep is a descriptor that init holds for the sandbox's life, such as the
 	// lock of its ids; 0 for none. The job never has it.
 	Keep int
+	// Hand is a directory's descriptor that the job gets as its own; needed where
+	// the plan has a Hand op.
+	Hand int
 	// Group is the sandbox's control group; needed where the plan has a Cgroup
 	// op. Context ends the wait for it; nil for none.
 	Group   Group
@@ -82,12 +85,16 @@ var ErrStopped = errors.New("init has stopped before the op asked for")
 // receive messages until the end.
 func Start(cfg *Config) (*Sandbox, error) {
 	c := cfg.Child
+	if cfg.Plan.Find(plan.Hand) != nil && cfg.Hand <= 0 {
+		c.Discard()
+		return nil, errors.New("launch: no directory to hand to the job")
+	}
 	leaf := -1
 	if cfg.Group != nil {
 		leaf = cfg.Group.InitLeaf()
 	}
 	// What is sent must come below what is kept of what is done ahead.
-	ahead := firstFreeFD+3+len(cfg.Packs)+len(cfg.Views)+4 <= aheadFD
+	ahead := firstFreeFD+3+len(cfg.Packs)+len(cfg.Views)+5 <= aheadFD
 	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan, ahead)) {
 		c.Discard()
 		c = nil
@@ -167,6 +174,9 @@ func (cfg *Config) descriptors() []int {
 	}
 	if cfg.Keep > 0 {
 		fds = append(fds, cfg.Keep)
+	}
+	if cfg.Plan.Find(plan.Hand) != nil {
+		fds = append(fds, cfg.Hand)
 	}
 	return fds
 }

@@ -39,7 +39,8 @@ var ErrInvalid = errors.New("invalid plan")
 //   - the pivot follows every mount, and nothing is opened after it;
 //   - the job's rlimits are set while it may still raise them, groups and ids
 //     while it has capabilities, capabilities before no_new_privs takes the way
-//     back, and the filter last, since it forbids most of the above.
+//     back, and the filter last, since it forbids most of the above;
+//   - what is handed to the job is put aside before its session closes the rest.
 var rank = [kindEnd]int{
 	CloseDescriptors: 1, Cgroup: 2, MapIDs: 3, CgroupNamespace: 4, PrivateMounts: 5, Open: 6, SetIDs: 7,
 	Scratch: 8, Upper: 9, Mkdir: 9, Symlink: 9, File: 9, Root: 10,
@@ -47,8 +48,8 @@ var rank = [kindEnd]int{
 	Mask: 11, Protect: 11, Sysctl: 11, Hostname: 11, Loopback: 11, Affinity: 11, OOMScore: 11,
 	Pivot: 12, ReadOnlyRoot: 13, Fork: 14,
 	InitIDs: 1, InitDrop: 2, Ready: 3, Release: 4,
-	JobCgroup: 1, CgroupMount: 2, Session: 3, Rlimit: 4, JobIDs: 5, Capabilities: 6, Chdir: 7, NoNewPrivs: 8, Landlock: 9,
-	AwaitInit: 10, Seccomp: 11, Exec: 12,
+	JobCgroup: 1, CgroupMount: 2, Hand: 3, Session: 4, Rlimit: 5, JobIDs: 6, Capabilities: 7, Chdir: 8, NoNewPrivs: 9, Landlock: 10,
+	AwaitInit: 11, Seccomp: 12, Exec: 13,
 }
 
 // required are the ops without which no plan is safe, each exactly once.
@@ -60,7 +61,7 @@ var required = []Kind{
 
 // single are the further ops that may come at most once.
 var single = []Kind{
-	Cgroup, JobCgroup, CgroupMount, CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
+	Cgroup, JobCgroup, CgroupMount, Hand, CgroupNamespace, SetIDs, Upper, Proc, Devpts, Hostname, Loopback, Affinity, OOMScore,
 	ReadOnlyRoot, Landlock, Seccomp,
 }
 

@@ -56,6 +56,7 @@ func everything() *Plan {
 			{Kind: InitDrop},
 			{Kind: Ready, Names: []string{"procfs", "job"}},
 			{Kind: Release},
+			{Kind: Hand},
 			{Kind: Session},
 			{Kind: Rlimit, Data: "core", Size: 1, Inodes: 1},
 			{Kind: Rlimit, Data: "stack", Size: 8 << 20, Inodes: -1},
@@ -85,7 +86,7 @@ func grouped() *Plan {
 	p.Ops = slices.Insert(p.Ops, p.index(MapIDs), Op{
 		Kind: Cgroup, Data: "systemd", Source: Slice, Names: []string{"memory.max=1048576"}, Write: []string{"pids.max=16"},
 	})
-	p.Ops = slices.Insert(p.Ops, p.index(Session), Op{Kind: JobCgroup, Data: CgroupRoot})
+	p.Ops = slices.Insert(p.Ops, p.index(Hand), Op{Kind: JobCgroup, Data: CgroupRoot})
 	return p
 }
 
@@ -119,7 +120,7 @@ func TestCheckGroup(t *testing.T) {
 		{"job enters late", func(p *Plan) {
 			i := p.index(JobCgroup)
 			p.Ops[i], p.Ops[i+1] = p.Ops[i+1], p.Ops[i]
-		}, "unsafe order: op 39: job-cgroup must come before session"},
+		}, "unsafe order: op 39: job-cgroup must come before hand"},
 		{"driver", func(p *Plan) { p.Find(Cgroup).Data = "v1" }, `invalid plan: op 2 (cgroup): no driver "v1"`},
 		{"slice", func(p *Plan) { p.Find(Cgroup).Source = "user.slice" }, `invalid plan: op 2 (cgroup): source "user.slice" is not brig.slice`},
 		{"directory", func(p *Plan) { p.Find(Cgroup).Data = "cgroupfs" }, `invalid plan: op 2 (cgroup): source "brig.slice" is not an absolute, clean path`},
@@ -149,7 +150,7 @@ func TestCheckRules(t *testing.T) {
 		want  string
 	}{
 		{"version", func(p *Plan) { p.Version = 2 }, ErrInvalid, "invalid plan: version 2, this is version 1"},
-		{"too many ops", func(p *Plan) { p.Ops = append(p.Ops, make([]Op, 4096)...) }, ErrInvalid, "invalid plan: 4144 ops, the most is 4096"},
+		{"too many ops", func(p *Plan) { p.Ops = append(p.Ops, make([]Op, 4096)...) }, ErrInvalid, "invalid plan: 4145 ops, the most is 4096"},
 		{"no user namespace", without(User), ErrInvalid, "invalid plan: no user namespace"},
 		{"no mount namespace", without(Mount), ErrInvalid, "invalid plan: no mnt namespace"},
 		{"no pid namespace", without(PID), ErrInvalid, "invalid plan: no pid namespace"},
@@ -180,11 +181,11 @@ func TestCheckRules(t *testing.T) {
 		{"unknown flags", op(Open, func(o *Op) { o.Flags |= flagsEnd }), ErrInvalid, fmt.Sprintf("invalid plan: op 5 (open): unknown flags %#x", flagsEnd|7)},
 		{"mode", op(Mkdir, func(o *Op) { o.Mode = 0o100755 }), ErrInvalid, "invalid plan: op 12 (mkdir): mode 0100755 is more than permission bits"},
 		{"size", op(Scratch, func(o *Op) { o.Size = -2 }), ErrInvalid, "invalid plan: op 10 (scratch): size -2 or count 1000 below -1, which is unlimited"},
-		{"inodes", op(Rlimit, func(o *Op) { o.Inodes = -2 }), ErrInvalid, "invalid plan: op 39 (rlimit): size 1 or count -2 below -1, which is unlimited"},
+		{"inodes", op(Rlimit, func(o *Op) { o.Inodes = -2 }), ErrInvalid, "invalid plan: op 40 (rlimit): size 1 or count -2 below -1, which is unlimited"},
 		{"NUL in a target", op(Mkdir, func(o *Op) { o.Target = "/a\x00b" }), ErrInvalid, "invalid plan: op 12 (mkdir): a string of 4 bytes is too long or holds a NUL"},
-		{"NUL in argv", op(Exec, func(o *Op) { o.Names[1] = "\x00" }), ErrInvalid, "invalid plan: op 48 (exec): a string of 1 bytes is too long or holds a NUL"},
-		{"long string", op(Exec, func(o *Op) { o.Names[1] = strings.Repeat("x", 1<<20+1) }), ErrInvalid, "invalid plan: op 48 (exec): a string of 1048577 bytes is too long or holds a NUL"},
-		{"long list", op(JobIDs, func(o *Op) { o.Groups = make([]uint32, maxList+1) }), ErrInvalid, "invalid plan: op 41 (job-ids): a list is too long"},
+		{"NUL in argv", op(Exec, func(o *Op) { o.Names[1] = "\x00" }), ErrInvalid, "invalid plan: op 49 (exec): a string of 1 bytes is too long or holds a NUL"},
+		{"long string", op(Exec, func(o *Op) { o.Names[1] = strings.Repeat("x", 1<<20+1) }), ErrInvalid, "invalid plan: op 49 (exec): a string of 1048577 bytes is too long or holds a NUL"},
+		{"long list", op(JobIDs, func(o *Op) { o.Groups = make([]uint32, maxList+1) }), ErrInvalid, "invalid plan: op 42 (job-ids): a list is too long"},
 
 		{"handle 0", op(Open, func(o *Op) { o.Handle = 0 }), ErrInvalid, "invalid plan: op 5 (open): handle 0 is taken or not positive"},
 		{"handle taken", func(p *Plan) { p.Ops[5].Handle = 1 }, ErrInvalid, "invalid plan: op 6 (open): handle 1 is taken or not positive"},
@@ -197,19 +198,19 @@ func TestCheckRules(t *testing.T) {
 		{"open of a relative path", op(Open, func(o *Op) { o.Source = "usr" }), ErrInvalid, `invalid plan: op 5 (open): source "usr" is not an absolute, clean path`},
 		{"copy of a relative path", op(Copy, func(o *Op) { o.Source = "" }), ErrInvalid, `invalid plan: op 17 (copy): source "" is not an absolute, clean path`},
 		{"copy to an unclean path", op(Copy, func(o *Op) { o.Target = "/work/../etc/passwd" }), ErrInvalid, `invalid plan: op 17 (copy): target "/work/../etc/passwd" is not an absolute, clean path`},
-		{"landlock", op(Landlock, func(o *Op) { o.Write[0] = "tmp" }), ErrInvalid, `invalid plan: op 45 (landlock): path "tmp" is not an absolute, clean path`},
-		{"landlock scope", op(Landlock, func(o *Op) { o.Data = "scope signals" }), ErrInvalid, `invalid plan: op 45 (landlock): data "scope signals" is no scope`},
+		{"landlock", op(Landlock, func(o *Op) { o.Write[0] = "tmp" }), ErrInvalid, `invalid plan: op 46 (landlock): path "tmp" is not an absolute, clean path`},
+		{"landlock scope", op(Landlock, func(o *Op) { o.Data = "scope signals" }), ErrInvalid, `invalid plan: op 46 (landlock): data "scope signals" is no scope`},
 		{"absolute sysctl", op(Sysctl, func(o *Op) { o.Target = "/proc/sys/kernel/x" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "/proc/sys/kernel/x" is not a clean path below /proc`},
 		{"sysctl above proc", op(Sysctl, func(o *Op) { o.Target = "../etc/passwd" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "../etc/passwd" is not a clean path below /proc`},
 		{"sysctl of nothing", op(Sysctl, func(o *Op) { o.Target = "" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "" is not a clean path below /proc`},
 		{"unclean sysctl", op(Sysctl, func(o *Op) { o.Target = "sys//x" }), ErrInvalid, `invalid plan: op 26 (sysctl): target "sys//x" is not a clean path below /proc`},
-		{"no argv", op(Exec, func(o *Op) { o.Names = nil }), ErrInvalid, "invalid plan: op 48 (exec): no command"},
-		{"no candidate", op(Exec, func(o *Op) { o.Write = nil }), ErrInvalid, "invalid plan: op 48 (exec): no command"},
+		{"no argv", op(Exec, func(o *Op) { o.Names = nil }), ErrInvalid, "invalid plan: op 49 (exec): no command"},
+		{"no candidate", op(Exec, func(o *Op) { o.Write = nil }), ErrInvalid, "invalid plan: op 49 (exec): no command"},
 
 		{"sysctl before proc", func(p *Plan) { move(p, Proc, Sysctl) }, ErrOrder, "unsafe order: op 25: proc must come before sysctl"},
 		{"oom score before proc", func(p *Plan) { drop(Sysctl)(p); move(p, Proc, OOMScore) }, ErrOrder, "unsafe order: op 28: proc must come before oom-score"},
 		{"job before the fork", insert(Pivot, Op{Kind: Session}), ErrOrder, "unsafe order: op 32: session before the fork"},
-		{"init after the job", insert(Exec, Op{Kind: Ready}), ErrOrder, "unsafe order: op 49: ready belongs before exec"},
+		{"init after the job", insert(Exec, Op{Kind: Ready}), ErrOrder, "unsafe order: op 50: ready belongs before exec"},
 		{"set-up after the fork", insert(InitDrop, Op{Kind: Pivot}), ErrOrder, "unsafe order: op 36: pivot belongs before init-drop"},
 	}
 	for _, k := range []Kind{Mkdir, Symlink, File, Mountpoint, Bind, Overlay, Tmpfs, Proc, Devpts, Mask, Protect, Chdir} {
@@ -317,7 +318,7 @@ func TestOrder(t *testing.T) {
 		"close-descriptors, cgroup, map-ids, cgroup-namespace, private-mounts, open, set-ids, scratch, upper mkdir symlink file, root, " +
 			mounts + ", pivot, read-only-root, fork",
 		"init-ids, init-drop, ready, release",
-		"job-cgroup, cgroup-mount, session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
+		"job-cgroup, cgroup-mount, hand, session, rlimit, job-ids, capabilities, chdir, no-new-privs, landlock, await-init, seccomp, exec",
 	}
 	at := map[string][2]int{}
 	for s, text := range stages {

@@ -30,7 +30,7 @@ func TestCodecRoundTrip(t *testing.T) {
 func TestEncodeRefusesWhatJSONCannotHold(t *testing.T) {
 	p := everything()
 	p.Find(Exec).Names[1] = "caf\xe9"
-	const want = `plan: op 48 (exec): "caf\xe9" is not UTF-8 and has no form in JSON: use the text form`
+	const want = `plan: op 49 (exec): "caf\xe9" is not UTF-8 and has no form in JSON: use the text form`
 	if _, err := Encode(p); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -10,7 +10,7 @@ func delegated() *Plan {
 	p := grouped()
 	p.Find(Cgroup).Flags = Delegated
 	p.Find(Capabilities).Names = nil
-	p.Ops = slices.Insert(p.Ops, p.index(Session), Op{Kind: CgroupMount, Target: "/sys/fs/cgroup", Flags: NoSuid | NoDev | NoExec})
+	p.Ops = slices.Insert(p.Ops, p.index(Hand), Op{Kind: CgroupMount, Target: "/sys/fs/cgroup", Flags: NoSuid | NoDev | NoExec})
 	return p
 }
 

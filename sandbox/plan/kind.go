@@ -97,6 +97,9 @@ const (
 	// CgroupMount mounts the control groups on Target, of which the job sees
 	// those below its own: for a Delegated Cgroup, whose part it may divide.
 	CgroupMount
+	// Hand leaves the job a directory of the caller's, open as descriptor 3: for
+	// programs of brig's own, whose work it is.
+	Hand
 	// Session gives the job a session, and a terminal where one was asked for.
 	Session
 	// Rlimit sets one resource limit of the job.
@@ -130,7 +133,7 @@ var kindNames = [kindEnd]string{
 	Hostname: "hostname", Loopback: "loopback", Affinity: "affinity", OOMScore: "oom-score",
 	Pivot: "pivot", ReadOnlyRoot: "read-only-root", Fork: "fork",
 	InitIDs: "init-ids", InitDrop: "init-drop", Ready: "ready", Release: "release",
-	JobCgroup: "job-cgroup", CgroupMount: "cgroup-mount", Session: "session", Rlimit: "rlimit", JobIDs: "job-ids", Capabilities: "capabilities",
+	JobCgroup: "job-cgroup", CgroupMount: "cgroup-mount", Hand: "hand", Session: "session", Rlimit: "rlimit", JobIDs: "job-ids", Capabilities: "capabilities",
 	Chdir: "chdir", NoNewPrivs: "no-new-privs", Landlock: "landlock", AwaitInit: "await-init",
 	Seccomp: "seccomp", Exec: "exec",
 }

@@ -94,6 +94,8 @@ func (op *Op) AppendText(b []byte) []byte {
 			b = appendPair(append(b, " owner "...), op.OwnerUID, op.OwnerGID)
 			b = appendPair(append(b, " as "...), op.UID, op.GID)
 		}
+	case Hand:
+		b = append(b, " a directory as descriptor 3"...)
 	default:
 	}
 	if op.Mode != 0 {
