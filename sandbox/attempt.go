@@ -22,7 +22,7 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 	var upper *upperDir
 	if spec.Keep != nil {
 		upper = &upperDir{keep: spec.Keep}
-	} else if needsUpper(spec) && !host.TmpfsXattr.OK {
+	} else if !host.TmpfsXattr.OK && needsUpper(spec, host) {
 		var err error
 		if upper, err = newUpperDir(spec.Policy.User.Map); err != nil {
 			return nil, errUpper(err)
@@ -38,14 +38,15 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 
 // startOn starts the job on a host with the directory it may need.
 func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease, upper *upperDir) (*attempt, error) {
-	res, err := resolve(spec, host, spec.Child.Begin)
+	res, views, err := resolveWithViews(spec, host, spec.Child.Begin)
 	if err != nil {
 		return nil, err
 	}
 	if spec.Resolved != nil {
 		spec.Resolved(res)
 	}
-	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper}
+	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper, views: views}
+	defer s.closeViews()
 	if spec.Keep != nil && spec.Keep.Resolved != nil {
 		if err := spec.Keep.Resolved(res); err != nil {
 			return nil, err
@@ -163,6 +164,12 @@ func (s *attempt) closePacks() {
 	s.packs = nil
 }
 
+// closeViews closes what the sandbox's init has by now.
+func (s *attempt) closeViews() {
+	launch.CloseViews(s.views)
+	s.views = nil
+}
+
 func (s *attempt) openStdio() error {
 	limit := Unknown
 	if n := s.spec.Policy.Limits.Output; n != policy.Unlimited {
@@ -191,7 +198,8 @@ func (s *attempt) openStdio() error {
 // happens, since until then no end of file is seen.
 func (s *attempt) launch(ctx context.Context, filters [][]byte, first bool) error {
 	cfg := &launch.Config{
-		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, FilterFirst: first, Packs: s.packs, StopAt: s.spec.StopAt,
+		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, FilterFirst: first, StopAt: s.spec.StopAt,
+		Packs: s.packs, Views: s.views,
 		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) }, Context: ctx,
 	}
 	if s.group != nil {

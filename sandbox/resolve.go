@@ -49,8 +49,9 @@ type resolver struct {
 	handles int
 	groups  []uint32
 	workdir string
-	pinned  bool // to some CPUs, by affinity
-	upper   int  // handle of the directory for overlays' uppers; 0 for the scratch
+	pinned  bool     // to some CPUs, by affinity
+	copied  []copied // given cow, and copied nevertheless
+	upper   int      // handle of the directory for overlays' uppers; 0 for the scratch
 }
 
 // Resolve turns a spec and the facts about a host into a plan, or says what is

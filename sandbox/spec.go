@@ -73,6 +73,10 @@ type Spec struct {
 	// called by root, the ids are then those of userns.StoredRange, instead of
 	// some that nobody has. UseImage sets it, and Keep has the same effect.
 	Stored bool
+	// CowOwner are the ids of the host, user and group, to which the owner of each
+	// directory given cow is to belong where root calls: those of the job whose
+	// view of it is looked at. nil for this job's own.
+	CowOwner *[2]uint32
 	// Missing are directories that an image wants to be there and has not, Notes
 	// what the plan says of it. UseImage sets both.
 	Missing, Notes []string

@@ -52,15 +52,12 @@ func plannedUpper(h *probe.Host) (string, error) {
 }
 
 // needsUpper tells whether a spec makes overlays.
-func needsUpper(s *Spec) bool {
+func needsUpper(s *Spec, host *probe.Host) bool {
 	if root := s.Policy.Filesystem.Root; strings.HasPrefix(root, "dir:") || strings.HasPrefix(root, imageRoot) {
 		return true
 	}
-	if os.Getuid() == 0 {
-		return false // root's are copies, see resolver.cow
-	}
 	for _, m := range s.Policy.Filesystem.Mounts {
-		if m.Access == policy.CopyOnWrite {
+		if m.Access == policy.CopyOnWrite && (host.UID != 0 || host.Kernel.AtLeast(viewsSince.Major, viewsSince.Minor)) {
 			return true
 		}
 	}
@@ -187,10 +184,11 @@ func sweepUppers(ctx context.Context, s *attempt) {
 			continue // in use
 		}
 		u := &upperDir{path: dir, lock: lock}
-		// A mapping of this sandbox's kind reaches what one of its kind made;
-		// with another kind the next run of that kind will. What auto was is not
-		// known: it is tried.
-		if kind, _, _ := strings.Cut(e.Name(), "-"); strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") || kind == string(policy.MapAuto) {
+		// A mapping of this sandbox's kind reaches what one of its kind made, and root
+		// whatever anyone did; with another kind the next run of that kind will. What
+		// auto was is not known: it is tried.
+		kind, _, _ := strings.Cut(e.Name(), "-")
+		if os.Getuid() == 0 || kind == string(policy.MapAuto) || strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") {
 			if err := u.guard(&s.res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err == nil {
 				_ = u.close()
 				continue

@@ -56,6 +56,21 @@ func (c *Container) Spec() (*sandbox.Spec, error) {
 	return spec, nil
 }
 
+// JobOnHost are the ids, user and group, that the container's job has outside.
+func (c *Container) JobOnHost() (*[2]uint32, error) {
+	spec, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	user := &spec.Policy.User
+	uid, hasUID := plan.Outside(c.IDs.UID, user.UID)
+	gid, hasGID := plan.Outside(c.IDs.GID, user.GID)
+	if !hasUID || !hasGID {
+		return nil, fmt.Errorf("container %s: its job's ids %d:%d are not among those on record", c.Name, user.UID, user.GID)
+	}
+	return &[2]uint32{uid, gid}, nil
+}
+
 // Keep makes the runs of a spec those of the container, whose lock this process
 // holds exclusively: its layers are written there, and before anything runs the
 // record says so. A container that Create made is published then.

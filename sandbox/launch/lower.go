@@ -38,6 +38,7 @@ type lowering struct {
 	layerDir cell // where the layers of the root are names, see layerBase
 	jobPID   cell
 	packs    int // taken from Config.Packs
+	views    int // taken from Config.Views
 	readBack map[int]uint64
 	into     bool            // init may clone into the job's leaf
 	begun    *begun          // what was done before this program; nil for nothing
@@ -380,18 +381,6 @@ func (l *lowering) mkdir(op *plan.Op) {
 		job := l.plan.Find(plan.JobIDs)
 		l.call(unix.SYS_FCHOWNAT, l.tree.val(), l.rel(op.Target), n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
 	}
-}
-
-func (l *lowering) affinity(op *plan.Op) error {
-	mask, err := cpuMask(op.Data)
-	if err != nil {
-		return err
-	}
-	l.call(unix.SYS_SCHED_SETAFFINITY, n(0), n(uint64(len(mask))), n(l.bytes(mask)))
-	at := l.alloc(len(mask))
-	l.readBack[int(l.program.plan)] = at
-	l.call(unix.SYS_SCHED_GETAFFINITY, n(0), n(uint64(len(mask))), n(at))
-	return nil
 }
 
 // loopback brings the sandbox's own loopback up, or takes it down where the

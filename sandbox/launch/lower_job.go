@@ -24,11 +24,14 @@ func (l *lowering) initDrop() {
 	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0))
 	if l.cfg.Keep > 0 {
 		// Takes the place of the pipe's end, below what is closed later.
-		l.call(unix.SYS_DUP3, fd(firstFreeFD+3+len(l.cfg.Packs)), fd(releaseReadFD), n(unix.O_CLOEXEC))
+		l.call(unix.SYS_DUP3, fd(l.keepFD()), fd(releaseReadFD), n(unix.O_CLOEXEC))
 		return
 	}
 	l.call(unix.SYS_CLOSE, fd(releaseReadFD))
 }
+
+// keepFD is the descriptor of Config.Keep, where there is one.
+func (l *lowering) keepFD() int { return l.viewFD() + len(l.cfg.Views) }
 
 // The descriptors that a plan's Ready op may name.
 const (
@@ -341,4 +344,16 @@ func cpuMask(list string) ([]byte, error) {
 		}
 	}
 	return mask, nil
+}
+
+func (l *lowering) affinity(op *plan.Op) error {
+	mask, err := cpuMask(op.Data)
+	if err != nil {
+		return err
+	}
+	l.call(unix.SYS_SCHED_SETAFFINITY, n(0), n(uint64(len(mask))), n(l.bytes(mask)))
+	at := l.alloc(len(mask))
+	l.readBack[int(l.program.plan)] = at
+	l.call(unix.SYS_SCHED_GETAFFINITY, n(0), n(uint64(len(mask))), n(at))
+	return nil
 }

@@ -34,6 +34,8 @@ type Config struct {
 	WriteMaps func(pid int) error
 	// Packs holds what the plan's Copy ops copy, in their order.
 	Packs []*Pack
+	// Views are what OpenViews made for the plan. They stay the caller's to close.
+	Views []*View
 	// Keep is a descriptor that init holds for the sandbox's life, such as the
 	// lock of its ids; 0 for none. The job never has it.
 	Keep int
@@ -85,7 +87,7 @@ func Start(cfg *Config) (*Sandbox, error) {
 		leaf = cfg.Group.InitLeaf()
 	}
 	// What is sent must come below what is kept of what is done ahead.
-	ahead := firstFreeFD+3+len(cfg.Packs)+4 <= aheadFD
+	ahead := firstFreeFD+3+len(cfg.Packs)+len(cfg.Views)+4 <= aheadFD
 	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan, ahead)) {
 		c.Discard()
 		c = nil
@@ -159,6 +161,9 @@ func (cfg *Config) descriptors() []int {
 	fds := []int{int(cfg.Stdio[0]), int(cfg.Stdio[1]), int(cfg.Stdio[2])}
 	for _, p := range cfg.Packs {
 		fds = append(fds, int(p.content.Fd()))
+	}
+	for _, v := range cfg.Views {
+		fds = append(fds, v.fd)
 	}
 	if cfg.Keep > 0 {
 		fds = append(fds, cfg.Keep)
