@@ -172,6 +172,21 @@ func TestGoldenLayers(t *testing.T) {
 	}
 }
 
+// A job that is given a directory to write has the caller's id, and the image's
+// files their owners.
+func TestGoldenKeptID(t *testing.T) {
+	h := recorded(t, "full")
+	spec := specOf(shipped(t, "ci"), "make", "test")
+	layer(spec, h, 1)
+	spec.LayerMap, spec.KeepAs = policy.MapKeepID, spec.Policy.User.UID
+	for _, f := range spec.Layers {
+		file := h.Files[f]
+		file.UID, file.GID = h.SubIDs.UID[0].Start, h.SubIDs.GID[0].Start
+		h.Files[f] = file
+	}
+	compareGolden(t, "testdata/layers/full-kept-id.plan", resolved(t, spec, h))
+}
+
 // resolved is the plan's text with who holds which limit, or the refusal.
 func resolved(t *testing.T, spec *sandbox.Spec, host *probe.Host) string {
 	t.Helper()

@@ -239,7 +239,7 @@ func rootsIDs(spec *Spec) (userns.SubIDs, *userns.Lease, error) {
 	}
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		return ids, nil, &Error{Code: CodeIDs, Message: p.Cause, Fix: p.Fix, Cause: err}
+		return ids, nil, &Error{Code: CodeIDs, Message: SafeText(p.Detail()), Fix: p.Fix, Cause: err}
 	}
 	if err != nil {
 		return ids, nil, fmt.Errorf("setting a range of ids aside: %w", err)

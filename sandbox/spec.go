@@ -25,9 +25,13 @@ type Spec struct {
 	// with userxattr has it. They are never written. At most plan.MaxLayers.
 	Layers []string
 	// LayerMap is the mapping that the layers were unpacked with: MapKeepID, where
-	// the image's root is the caller and the ids from 1 are subordinate ones,
-	// MapIsolated, or MapSingle, where all files are the caller's.
+	// the image's id KeepAs is the caller and all others are subordinate ones,
+	// MapIsolated, where all are, or MapSingle, where all files are the caller's.
 	LayerMap policy.UserMap
+	// KeepAs is the id inside, of users and groups, that the caller has with map
+	// keep-id. It is that with which Layers were unpacked; without Layers 0 means
+	// the job's own ids.
+	KeepAs uint32
 	// Groups are the job's supplementary groups.
 	Groups []uint32
 	// Dir is the caller's directory, absolute: relative commands that the
