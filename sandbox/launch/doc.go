@@ -34,6 +34,9 @@
 //	  |  end of file: go, or brig is dead    |
 //	  |------------------------------------->|  exits, and all with it
 //
+// What init cannot open is made by brig and sent to it: the contents of copies, and
+// for root the views of directories with other owners (see OpenViews).
+//
 // The package decides nothing about policy and does not interpret plans beyond
 // what plan.Check guarantees.
 package launch
