@@ -115,6 +115,9 @@ func testSystem(t *testing.T, s system, disk string) {
 		t.Run("user", func(t *testing.T) { g.groups(t, m.user) })
 		t.Run("root", func(t *testing.T) { g.groups(t, m.root) })
 	})
+	for _, name := range s.more {
+		t.Run(name, func(t *testing.T) { g.scripts(t, m.user, name) })
+	}
 	t.Run("variants", g.testVariants)
 	t.Run("left", g.testNothingLeft)
 	t.Logf("QEMU used %v of CPU time", m.cpuTime())
