@@ -8,6 +8,11 @@
 # enter, so the tree and the binary are copied to where it can:
 #   BRIG_TEST_DIR  a directory that `as-user.sh --prepare DIR` has filled
 #
+# Where a mount namespace can be made, BRIG_TEST_DISK names a directory of the
+# user's on a file system of 24 MB, for tests of full disks. It is mounted in a
+# namespace of the test binary's own, and gone with its last process, however that
+# ends.
+#
 # Only PATH, LANG and variables named BRIG_* are handed on.
 set -euo pipefail
 
@@ -33,7 +38,7 @@ make_user() {
 prepare() {
 	local dir=$1
 	make_user
-	mkdir -p "$dir/src" "$dir/bin" "$dir/tmp"
+	mkdir -p "$dir/src" "$dir/bin" "$dir/tmp" "$dir/disk"
 	chmod 755 "$dir" "$dir/src" "$dir/bin"
 	# Tracked and new files, without .git: what a reader of the tree sees.
 	(cd "$repo" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do
@@ -61,11 +66,19 @@ mkdir -p "$(dirname "$copy")"
 cp -- "$binary" "$copy"
 chmod 755 "$copy"
 
+disk=()
+unset BRIG_TEST_DISK
+if unshare --mount true 2>/dev/null; then
+	# shellcheck disable=SC2016 # the inner shell expands it
+	disk=(unshare --mount sh -ec 'mount -t tmpfs -o "size=24m,mode=700,uid=$1,gid=$2" brig-test "$0"; shift 2; exec "$@"'
+		"$BRIG_TEST_DIR/disk" "$(id -u "$user")" "$(id -g "$user")")
+	export BRIG_TEST_DISK=$BRIG_TEST_DIR/disk
+fi
 handed=()
 for name in "${!BRIG_@}"; do
 	handed+=("$name=${!name}")
 done
 cd "$BRIG_TEST_DIR/src/${PWD#"$repo"}" 2>/dev/null || cd "$BRIG_TEST_DIR/src"
-exec setpriv --reuid="$user" --regid="$user" --init-groups --inh-caps=-all \
+exec "${disk[@]}" setpriv --reuid="$user" --regid="$user" --init-groups --inh-caps=-all \
 	env -i PATH="$PATH" LANG="${LANG-C.UTF-8}" HOME="/home/$user" USER="$user" LOGNAME="$user" \
 	TMPDIR="$BRIG_TEST_DIR/tmp" "${handed[@]}" "$copy" "$@"

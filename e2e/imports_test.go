@@ -25,7 +25,7 @@ type importRule struct {
 // importRules are the directions of imports. Tests are free to import more.
 var importRules = []importRule{
 	{
-		from:   []string{"policy/seccomp", "userns", "sandbox/plan", "sandbox/rootfs", "sandbox/changes"},
+		from:   []string{"policy/seccomp", "userns", "sandbox/plan", "sandbox/rootfs", "sandbox/changes", "sandbox/atomicfile"},
 		deny:   []string{module + "/..."},
 		reason: "leaf packages import nothing of brig",
 	},
@@ -132,6 +132,7 @@ func TestImportRulesBite(t *testing.T) {
 		{"policy/seccomp/x.go", module + "/policy"},
 		{"userns/x.go", module + "/sandbox/plan"},
 		{"sandbox/changes/x.go", module + "/sandbox/engine"},
+		{"sandbox/atomicfile/x.go", module + "/userns"},
 		{"policy/x.go", module + "/userns"},
 		{"policy/x.go", "os"},
 		{"sandbox/x.go", module + "/sandbox/engine"},

@@ -22,7 +22,7 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 	var upper *upperDir
 	if spec.Keep != nil {
 		upper = &upperDir{keep: spec.Keep}
-	} else if needsUpper(spec) && !host.TmpfsXattr.OK {
+	} else if !host.TmpfsXattr.OK && needsUpper(spec, host) {
 		var err error
 		if upper, err = newUpperDir(spec.Policy.User.Map); err != nil {
 			return nil, errUpper(err)
@@ -38,14 +38,15 @@ func start(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Leas
 
 // startOn starts the job on a host with the directory it may need.
 func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Lease, upper *upperDir) (*attempt, error) {
-	res, err := Resolve(spec, host)
+	res, views, err := resolveWithViews(spec, host, spec.Child.Begin)
 	if err != nil {
 		return nil, err
 	}
 	if spec.Resolved != nil {
 		spec.Resolved(res)
 	}
-	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper}
+	s := &attempt{spec: spec, host: host, res: res, lease: lease, upper: upper, views: views}
+	defer s.closeViews()
 	if spec.Keep != nil && spec.Keep.Resolved != nil {
 		if err := spec.Keep.Resolved(res); err != nil {
 			return nil, err
@@ -59,7 +60,7 @@ func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Le
 			sweepUppers(ctx, s)
 		}
 	}
-	filters, err := s.filters(ctx)
+	filters, first, err := s.filters(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func startOn(ctx context.Context, spec *Spec, host *probe.Host, lease *userns.Le
 		s.io.close()
 		return nil, explainStart(err, s.host)
 	}
-	if err := s.launch(ctx, filters); err != nil {
+	if err := s.launch(ctx, filters, first); err != nil {
 		s.io.close()
 		if s.group != nil {
 			_ = s.group.Close()
@@ -115,10 +116,11 @@ func (s *attempt) makeGroup(ctx context.Context) error {
 	return err
 }
 
-// filters are the job's seccomp programs.
-func (s *attempt) filters(ctx context.Context) ([][]byte, error) {
+// filters are the job's seccomp programs, and whether they allow at any rate
+// what the job's process waits with.
+func (s *attempt) filters(ctx context.Context) (list [][]byte, first bool, err error) {
 	if s.res.FilterKey == "" {
-		return nil, nil
+		return nil, false, nil
 	}
 	loader := seccomp.Loader{Shipped: s.spec.Filter, Cache: seccomp.CacheDir()}
 	l, err := loader.Load(ctx, s.res.Filter, s.res.FilterOptions, s.host.Arch)
@@ -127,13 +129,12 @@ func (s *attempt) filters(ctx context.Context) ([][]byte, error) {
 		if errors.Is(err, seccomp.ErrNoCompiler) {
 			fix = "install brig-filterc beside brig, or use a shipped policy's [seccomp] table unchanged"
 		}
-		return nil, &Error{Code: CodeFilter, Message: "the seccomp filter cannot be had: " + SafeText(err.Error()), Fix: fix, Cause: err}
+		return nil, false, &Error{Code: CodeFilter, Message: "the seccomp filter cannot be had: " + SafeText(err.Error()), Fix: fix, Cause: err}
 	}
-	var list [][]byte
 	for _, f := range l.Program.Filters {
 		list = append(list, seccomp.AppendInsns(nil, f))
 	}
-	return list, nil
+	return list, l.Program.AllowsAlways(unix.SYS_READ) && l.Program.AllowsAlways(unix.SYS_CLOSE_RANGE), nil
 }
 
 // readPacks reads what the plan copies in.
@@ -163,6 +164,12 @@ func (s *attempt) closePacks() {
 	s.packs = nil
 }
 
+// closeViews closes what the sandbox's init has by now.
+func (s *attempt) closeViews() {
+	launch.CloseViews(s.views)
+	s.views = nil
+}
+
 func (s *attempt) openStdio() error {
 	limit := Unknown
 	if n := s.spec.Policy.Limits.Output; n != policy.Unlimited {
@@ -189,9 +196,10 @@ func (s *attempt) openStdio() error {
 
 // launch starts the plan. The job's ends of the pipes are closed here whatever
 // happens, since until then no end of file is seen.
-func (s *attempt) launch(ctx context.Context, filters [][]byte) error {
+func (s *attempt) launch(ctx context.Context, filters [][]byte, first bool) error {
 	cfg := &launch.Config{
-		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, Packs: s.packs, StopAt: s.spec.StopAt,
+		Plan: s.res.Plan, Child: s.spec.takeChild(), Env: s.spec.Env, Filters: filters, FilterFirst: first, StopAt: s.spec.StopAt,
+		Packs: s.packs, Views: s.views,
 		WriteMaps: func(pid int) error { return s.writeMaps(ctx, pid) }, Context: ctx,
 	}
 	if s.group != nil {

@@ -18,7 +18,7 @@ import (
 func explainStart(err error, host *probe.Host) error {
 	var problem *userns.Problem
 	if errors.As(err, &problem) {
-		return &Error{Code: CodeIDs, Message: SafeText(problem.Cause), Fix: problem.Fix, Cause: err}
+		return &Error{Code: CodeIDs, Message: SafeText(problem.Detail()), Fix: problem.Fix, Cause: err}
 	}
 	var group *cgroup.Error
 	if errors.As(err, &group) {

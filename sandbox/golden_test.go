@@ -15,6 +15,7 @@ import (
 	"github.com/brig-sandbox/brig/configs"
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/launch"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 	"github.com/brig-sandbox/brig/sandbox/probe"
 )
@@ -109,6 +110,46 @@ func TestGoldenPlans(t *testing.T) {
 	}
 }
 
+// What a child is told to begin with is how the plan begins, whatever the policy
+// and the host are; and the default policy's is told on every host without
+// control groups, for that is what makes it start fast.
+func TestBeginnings(t *testing.T) {
+	hosts, err := filepath.Glob(filepath.Join(recordedHosts, "*.json"))
+	if err != nil || len(hosts) == 0 {
+		t.Fatalf("no recorded host: %v", err)
+	}
+	told := 0
+	for _, host := range hosts {
+		host = strings.TrimSuffix(filepath.Base(host), ".json")
+		for _, name := range shippedNames(t) {
+			for _, layers := range []int{0, 2} {
+				h, spec := recorded(t, host), specOf(shipped(t, name), "./a.out")
+				if layers > 0 {
+					spec.LayerMap = policy.MapSingle
+					layer(spec, h, layers)
+				}
+				var b *launch.Beginning
+				res, err := sandbox.ResolveWith(spec, h, func(got *launch.Beginning) { b = got })
+				if err != nil {
+					continue
+				}
+				grouped := res.Plan.Find(plan.Cgroup) != nil
+				switch {
+				case b == nil && layers == 0 && name == "default" && !grouped && h.UID != 0 && (h.Cgroups == nil || h.Cgroups.Layout != "v2"):
+					t.Errorf("%s on %s: the child is told nothing", name, host)
+				case b != nil && !b.Fits(res.Plan):
+					t.Errorf("%s on %s, %d layers: the child is told\n%v\nthe plan is\n%s", name, host, layers, b, res.Plan)
+				case b != nil:
+					told++
+				}
+			}
+		}
+	}
+	if told == 0 {
+		t.Error("no child is told anything")
+	}
+}
+
 // Roots of layers, on a kernel before and after 6.6, writable and not.
 func TestGoldenLayers(t *testing.T) {
 	for _, host := range []string{"full", "debian-12"} {
@@ -129,6 +170,21 @@ func TestGoldenLayers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A job that is given a directory to write has the caller's id, and the image's
+// files their owners.
+func TestGoldenKeptID(t *testing.T) {
+	h := recorded(t, "full")
+	spec := specOf(shipped(t, "ci"), "make", "test")
+	layer(spec, h, 1)
+	spec.LayerMap, spec.KeepAs = policy.MapKeepID, spec.Policy.User.UID
+	for _, f := range spec.Layers {
+		file := h.Files[f]
+		file.UID, file.GID = h.SubIDs.UID[0].Start, h.SubIDs.GID[0].Start
+		h.Files[f] = file
+	}
+	compareGolden(t, "testdata/layers/full-kept-id.plan", resolved(t, spec, h))
 }
 
 // resolved is the plan's text with who holds which limit, or the refusal.

@@ -31,7 +31,7 @@ func RemoveOwned(ctx context.Context, ids *plan.IDs, paths ...string) error {
 	}
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		return &Error{Code: CodeIDs, Message: SafeText(p.Cause), Fix: p.Fix, Cause: err}
+		return &Error{Code: CodeIDs, Message: SafeText(p.Detail()), Fix: p.Fix, Cause: err}
 	}
 	return fmt.Errorf("removing what belongs to the sandbox's ids: %w", err)
 }

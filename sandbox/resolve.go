@@ -28,11 +28,12 @@ type Resolution struct {
 // resolver is the state of one Resolve: ops are collected by where they belong
 // and put into the one safe order at the end.
 type resolver struct {
-	spec *Spec
-	p    *policy.Policy
-	host *probe.Host
-	res  *Resolution
-	plan *plan.Plan
+	spec  *Spec
+	p     *policy.Policy
+	host  *probe.Host
+	early func(*launch.Beginning)
+	res   *Resolution
+	plan  *plan.Plan
 
 	open   []plan.Op // sources
 	tree   []plan.Op // what is made before the root is entered
@@ -48,15 +49,20 @@ type resolver struct {
 	handles int
 	groups  []uint32
 	workdir string
-	pinned  bool // to some CPUs, by affinity
-	upper   int  // handle of the directory for overlays' uppers; 0 for the scratch
+	pinned  bool     // to some CPUs, by affinity
+	copied  []copied // given cow, and copied nevertheless
+	upper   int      // handle of the directory for overlays' uppers; 0 for the scratch
 }
 
 // Resolve turns a spec and the facts about a host into a plan, or says what is
 // missing. It is pure: the same spec and host give the same plan. Its errors
 // are *Error.
-func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
-	r := &resolver{spec: spec, p: spec.Policy, host: host, made: map[string]bool{"/": true}}
+func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) { return resolve(spec, host, nil) }
+
+// resolve is Resolve. It hands early what a child can begin with, as soon as that
+// is known; nil for nobody.
+func resolve(spec *Spec, host *probe.Host, early func(*launch.Beginning)) (*Resolution, error) {
+	r := &resolver{spec: spec, p: spec.Policy, host: host, early: early, made: map[string]bool{"/": true}}
 	// A plan has about a hundred ops: room for them at once.
 	r.open, r.tree, r.mounts = make([]plan.Op, 0, 24), make([]plan.Op, 0, 56), make([]plan.Op, 0, 40)
 	r.plan = &plan.Plan{Version: plan.Version, Stdio: plan.Pipes}
@@ -69,8 +75,8 @@ func Resolve(spec *Spec, host *probe.Host) (*Resolution, error) {
 		r.note("asked to end, the job gets %s and has %s", signalName(s.Signal), s.Timeout)
 	}
 	for _, step := range []func() error{
-		r.checkSpec, r.checkImage, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveGroups, r.resolveRoot, r.resolveMounts,
-		r.checkKeep, r.resolveCgroup, r.resolveDelegation, r.resolveLimits, r.resolveFilter,
+		r.checkSpec, r.checkImage, r.checkHost, r.resolveNamespaces, r.resolveIDs, r.resolveGroups, r.resolveCgroup, r.resolveRoot, r.begin,
+		r.resolveMounts, r.checkKeep, r.resolveDelegation, r.resolveLimits, r.resolveFilter,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -197,6 +203,29 @@ func (r *resolver) resolveFilter() error {
 	return nil
 }
 
+// scratch is the op that mounts it.
+func (r *resolver) scratch() plan.Op {
+	l := &r.p.Limits
+	return plan.Op{Kind: plan.Scratch, Size: int64(l.Scratch), Inodes: int64(l.ScratchInodes), Mode: 0o755}
+}
+
+// begin lets a child begin with what is known by now, which takes it about as
+// long as the rest of the plan takes. With a control group it waits: what init
+// makes is to be the group's, and it is moved there before its ids change.
+func (r *resolver) begin() error {
+	if r.early == nil || r.plan.IDs.By != plan.ByInit || r.group.driver != "" || r.spec.StopAt > 0 {
+		return nil
+	}
+	cow := func(m policy.Mount) bool { return m.Access == policy.CopyOnWrite }
+	b := &launch.Beginning{IDs: r.plan.IDs, Scratch: r.scratch(), Capabilities: r.p.User.Capabilities, Tree: r.tree[:len(r.tree):len(r.tree)]}
+	b.Below = r.root.Flags.Has(plan.InSource) || slices.ContainsFunc(r.p.Filesystem.Mounts, cow)
+	if i := slices.IndexFunc(b.Tree, func(op plan.Op) bool { return op.Source != "" }); i >= 0 {
+		b.Tree = b.Tree[:i] // its content is read later
+	}
+	r.early(b)
+	return nil
+}
+
 // assemble puts the ops into the one safe order.
 func (r *resolver) assemble() {
 	pl, ids := r.plan, &r.plan.IDs
@@ -213,8 +242,7 @@ func (r *resolver) assemble() {
 	add(plan.Op{Kind: plan.PrivateMounts})
 	add(r.open...)
 	initID := r.setupIDs(add)
-	l := &r.p.Limits
-	add(plan.Op{Kind: plan.Scratch, Size: int64(l.Scratch), Inodes: int64(l.ScratchInodes), Mode: 0o755})
+	add(r.scratch())
 	if r.upper != 0 {
 		op := plan.Op{Kind: plan.Upper, Handle: r.upper}
 		if r.spec.Keep != nil {

@@ -42,7 +42,7 @@ func (r *resolver) resolveIDs() error {
 	if err := ids.CheckInside(u.UID, u.GID); err != nil {
 		cause := err.Error()
 		if problem := (*userns.Problem)(nil); errors.As(err, &problem) {
-			cause = problem.Cause
+			cause = problem.Detail()
 		}
 		return newError(CodeIDs, fmt.Sprintf("the job's ids %d:%d are not mapped: %s", u.UID, u.GID, cause),
 			"choose other ids with --user or another mapping with --userns")
@@ -96,14 +96,14 @@ func (r *resolver) mappings(kind policy.UserMap) (userns.IDs, error) {
 		ids = userns.Single(h.UID, h.GID, u.UID, u.GID)
 	case kind == policy.MapIsolated || h.UID == 0:
 		ids, err = userns.Isolated(h.SubIDs)
-	case len(r.spec.Layers) > 0:
-		ids, err = userns.KeepID(h.UID, h.GID, 0, 0, h.SubIDs) // as the layers were unpacked
+	case len(r.spec.Layers) > 0 || r.spec.KeepAs != 0: // as the layers were unpacked
+		ids, err = userns.KeepID(h.UID, h.GID, r.spec.KeepAs, r.spec.KeepAs, h.SubIDs)
 	default:
 		ids, err = userns.KeepID(h.UID, h.GID, u.UID, u.GID, h.SubIDs)
 	}
 	var problem *userns.Problem
 	if errors.As(err, &problem) {
-		return ids, newError(CodeIDs, problem.Cause, problem.Fix)
+		return ids, newError(CodeIDs, problem.Detail(), problem.Fix)
 	}
 	if err != nil {
 		return ids, newError(CodeIDs, err.Error(), "see brig doctor")

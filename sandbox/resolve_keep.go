@@ -38,9 +38,15 @@ func (r *resolver) checkKeep() error {
 	if k == nil {
 		return nil
 	}
+	for _, c := range r.copied {
+		if !r.keptAt(c.target) {
+			return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write and kept: called by root, it would be a copy, since %s", SafeText(c.source), c.cause),
+				"run brig as the user whose directory it is, keep nothing, or give it with access copy or ro")
+		}
+	}
 	if r.upper == 0 || !r.keepsAny() {
 		return newError(CodeBadSpec, "there is nothing to keep: the root file system is the host's or read-only, and no directory is overlaid copy-on-write",
-			"name an image (--image), or give a directory with access cow, as an ordinary user")
+			"name an image (--image), or give a directory with access cow")
 	}
 	if ids := &r.plan.IDs; k.IDs != nil && (ids.Map != k.IDs.Map || !slices.Equal(ids.UID, k.IDs.UID) || !slices.Equal(ids.GID, k.IDs.GID)) {
 		return newError(CodeIDs, fmt.Sprintf("the kept files belong to map %s with the ids%s, and now it would be map %s with%s: each would have another owner",
@@ -69,10 +75,12 @@ func (r *resolver) rootUpper() bool {
 // copiedBefore tells whether a Copy's target is on an overlay that has it from an
 // earlier run.
 func (r *resolver) copiedBefore(op *plan.Op) bool {
-	if op.Kind != plan.Copy || r.spec.Keep == nil || !r.spec.Keep.Again {
-		return false
-	}
-	for dir := op.Target; dir != "/"; dir = path.Dir(dir) {
+	return op.Kind == plan.Copy && r.spec.Keep != nil && r.spec.Keep.Again && r.keptAt(op.Target)
+}
+
+// keptAt tells whether what is copied to a path is on an overlay.
+func (r *resolver) keptAt(target string) bool {
+	for dir := target; dir != "/"; dir = path.Dir(dir) {
 		for i := range r.mounts {
 			if m := &r.mounts[i]; m.Target == dir && (m.Kind == plan.Overlay || m.Kind == plan.Tmpfs || m.Kind == plan.Bind) {
 				return m.Kind == plan.Overlay

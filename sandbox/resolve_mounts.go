@@ -162,42 +162,10 @@ func (r *resolver) owns(access string, m *policy.Mount, f probe.File) error {
 	return nil
 }
 
-// cow gives a directory that the job may write while the host's own stays as
-// it is. Called by root it is a copy, since no id of the sandbox may read what
-// root owns.
-func (r *resolver) cow(m *policy.Mount, f probe.File) error {
-	if r.host.UID == 0 && r.p.User.Map != policy.MapIsolated {
-		r.note("%s is copied, not overlaid: called by root, no id of the sandbox owns it", SafeText(m.Source))
-		return r.copyMount(m, f)
-	}
-	if err := r.owns("cow", m, f); err != nil {
-		return err
-	}
-	if f.Type != probe.Dir {
-		return newError(CodeSource, fmt.Sprintf("%s cannot be given copy-on-write: it is not a directory", SafeText(m.Source)), "use access copy or ro for a file")
-	}
-	if err := r.checkLower(m.Source); err != nil {
-		return err
-	}
-	for _, o := range r.host.Owners[m.Source] {
-		if !mapped(r.plan.IDs.UID, o.UID) || !mapped(r.plan.IDs.GID, o.GID) {
-			r.note("files of %d:%d in %s, such as %s, belong to nobody inside: the job can read but not change them (EOVERFLOW)",
-				o.UID, o.GID, SafeText(m.Source), SafeText(o.Example))
-		}
-	}
-	h := r.openSource(m.Source, f, plan.InPlace)
-	r.target(m.Target, true)
-	r.mounts = append(r.mounts, plan.Op{Kind: plan.Overlay, Handle: h, Target: m.Target})
-	r.writable(m.Target)
-	if !r.root.Flags.Has(plan.InSource) {
-		r.root.Flags |= plan.InScratch
-	}
-	return nil
-}
-
 // mapped tells whether an id outside has one inside.
 func mapped(list []plan.Mapping, outside uint32) bool {
-	return slices.ContainsFunc(list, func(m plan.Mapping) bool { return outside >= m.Outside && outside-m.Outside < m.Count })
+	_, ok := plan.Inside(list, outside)
+	return ok
 }
 
 func (r *resolver) copyMount(m *policy.Mount, f probe.File) error {

@@ -236,16 +236,6 @@ func TestResolveForRoot(t *testing.T) {
 			}
 		}
 	}
-	// What is given copy-on-write is copied: no mapped id could read it.
-	host := recorded(t, "full")
-	byRoot(host)
-	res, err := sandbox.Resolve(specOf(shipped(t, "default"), "make"), host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if op := res.Plan.Find(plan.Copy); op == nil || op.Source != projectDir || op.Target != "/work" || res.Plan.Find(plan.Overlay) != nil {
-		t.Errorf("the plan is\n%s", res.Plan)
-	}
 }
 
 // Init's ids are none that a job is given, where there is more than one.

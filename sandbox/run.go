@@ -79,6 +79,7 @@ type attempt struct {
 	io    *stdio
 	term  *terminal // nil without one
 	packs []*launch.Pack
+	views []*launch.View
 	sup   *supervisor
 
 	result *Result
@@ -150,7 +151,10 @@ func (s *Sandbox) live(ctx context.Context) {
 		return
 	}
 	// Nothing of the job has run, and nothing of its input is taken.
-	again := lookAgain(ctx, s.err, s.host, s.spec)
+	again := s.host
+	if source := refusedView(step, s.res.Plan); source == "" || !withoutView(s.host, source, step.Errno) {
+		again = lookAgain(ctx, s.err, s.host, s.spec)
+	}
 	if again == nil {
 		return
 	}
@@ -198,7 +202,9 @@ func Prepare(spec *Spec) (*Resolution, error) {
 	if lease != nil {
 		defer lease.Close()
 	}
-	return Resolve(spec, host)
+	res, views, err := resolveWithViews(spec, host, nil)
+	launch.CloseViews(views)
+	return res, err
 }
 
 // look gathers the facts. Called by root it also sets a range of ids aside.
@@ -233,7 +239,7 @@ func rootsIDs(spec *Spec) (userns.SubIDs, *userns.Lease, error) {
 	}
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		return ids, nil, &Error{Code: CodeIDs, Message: p.Cause, Fix: p.Fix, Cause: err}
+		return ids, nil, &Error{Code: CodeIDs, Message: SafeText(p.Detail()), Fix: p.Fix, Cause: err}
 	}
 	if err != nil {
 		return ids, nil, fmt.Errorf("setting a range of ids aside: %w", err)

@@ -25,9 +25,13 @@ type Spec struct {
 	// with userxattr has it. They are never written. At most plan.MaxLayers.
 	Layers []string
 	// LayerMap is the mapping that the layers were unpacked with: MapKeepID, where
-	// the image's root is the caller and the ids from 1 are subordinate ones,
-	// MapIsolated, or MapSingle, where all files are the caller's.
+	// the image's id KeepAs is the caller and all others are subordinate ones,
+	// MapIsolated, where all are, or MapSingle, where all files are the caller's.
 	LayerMap policy.UserMap
+	// KeepAs is the id inside, of users and groups, that the caller has with map
+	// keep-id. It is that with which Layers were unpacked; without Layers 0 means
+	// the job's own ids.
+	KeepAs uint32
 	// Groups are the job's supplementary groups.
 	Groups []uint32
 	// Dir is the caller's directory, absolute: relative commands that the
@@ -69,6 +73,10 @@ type Spec struct {
 	// called by root, the ids are then those of userns.StoredRange, instead of
 	// some that nobody has. UseImage sets it, and Keep has the same effect.
 	Stored bool
+	// CowOwner are the ids of the host, user and group, to which the owner of each
+	// directory given cow is to belong where root calls: those of the job whose
+	// view of it is looked at. nil for this job's own.
+	CowOwner *[2]uint32
 	// Missing are directories that an image wants to be there and has not, Notes
 	// what the plan says of it. UseImage sets both.
 	Missing, Notes []string

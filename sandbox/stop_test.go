@@ -68,6 +68,12 @@ func stopAt(at int) error {
 	cfg.WriteMaps = func(pid int) error {
 		return userns.WriteMapsDirect(pid, userns.IDs{UID: usernsMap(res.Plan.IDs.UID), GID: usernsMap(res.Plan.IDs.GID)})
 	}
+	cfg.Views, err = launch.OpenViews(res.Plan, func(pid int, uid, gid []plan.Mapping) error {
+		return userns.WriteMapsDirect(pid, userns.IDs{UID: usernsMap(uid), GID: usernsMap(gid)})
+	})
+	if err != nil {
+		return err
+	}
 	loader := seccomp.Loader{Shipped: spec.Filter, Cache: seccomp.CacheDir()}
 	loaded, err := loader.Load(context.Background(), res.Filter, res.FilterOptions, runtime.GOARCH)
 	if err != nil {

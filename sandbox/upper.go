@@ -52,15 +52,12 @@ func plannedUpper(h *probe.Host) (string, error) {
 }
 
 // needsUpper tells whether a spec makes overlays.
-func needsUpper(s *Spec) bool {
+func needsUpper(s *Spec, host *probe.Host) bool {
 	if root := s.Policy.Filesystem.Root; strings.HasPrefix(root, "dir:") || strings.HasPrefix(root, imageRoot) {
 		return true
 	}
-	if os.Getuid() == 0 {
-		return false // root's are copies, see resolver.cow
-	}
 	for _, m := range s.Policy.Filesystem.Mounts {
-		if m.Access == policy.CopyOnWrite {
+		if m.Access == policy.CopyOnWrite && (host.UID != 0 || host.Kernel.AtLeast(viewsSince.Major, viewsSince.Minor)) {
 			return true
 		}
 	}
@@ -87,7 +84,13 @@ func newUpperDir(kind policy.UserMap) (*upperDir, error) {
 	if u.lock, err = lockFile(u.path + ".lock"); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(u.data(), 0o700); err != nil {
+	err = os.MkdirAll(u.data(), 0o700)
+	if err == nil && kind == policy.MapIsolated && os.Getuid() != 0 {
+		// The sandbox has none of the caller's ids. Nobody else gets there, since
+		// the directory above is closed.
+		err = os.Chmod(u.data(), 0o777) //nolint:gosec // see above
+	}
+	if err != nil {
 		u.unlock()
 		return nil, fmt.Errorf("making a directory for what the job writes: %w", err)
 	}
@@ -181,9 +184,11 @@ func sweepUppers(ctx context.Context, s *attempt) {
 			continue // in use
 		}
 		u := &upperDir{path: dir, lock: lock}
-		// A mapping of this sandbox's kind reaches what one of its kind made;
-		// with another kind the next run of that kind will.
-		if strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") {
+		// A mapping of this sandbox's kind reaches what one of its kind made, and root
+		// whatever anyone did; with another kind the next run of that kind will. What
+		// auto was is not known: it is tried.
+		kind, _, _ := strings.Cut(e.Name(), "-")
+		if os.Getuid() == 0 || kind == string(policy.MapAuto) || strings.HasPrefix(e.Name(), s.res.Plan.IDs.Map+"-") {
 			if err := u.guard(&s.res.Plan.IDs, func(pid int) error { return s.writeMaps(ctx, pid) }); err == nil {
 				_ = u.close()
 				continue
@@ -275,7 +280,7 @@ func usedBelow(dir string) int64 {
 func errUpper(err error) error {
 	var p *userns.Problem
 	if errors.As(err, &p) {
-		return &Error{Code: CodeIDs, Message: SafeText(p.Cause), Fix: p.Fix, Cause: err}
+		return &Error{Code: CodeIDs, Message: SafeText(p.Detail()), Fix: p.Fix, Cause: err}
 	}
 	return &Error{
 		Code: CodeLaunch, Message: "what the job writes needs a directory on this kernel, and none could be made: " + SafeText(err.Error()),

@@ -103,6 +103,31 @@ func TestUpperDirectory(t *testing.T) {
 	}
 }
 
+// The directory is the caller's, whose id an isolated job has not: its upper is
+// made there, written, and removed all the same.
+func TestUpperDirectoryIsolated(t *testing.T) {
+	sandboxtest.Need(t, "subid")
+	spec, dir := cowSpec(t, "mkdir -m 700 /own && echo x >/own/file && cat /own/file && stat -c %u /own /")
+	for _, link := range []string{"bin", "sbin", "lib", "lib64"} {
+		if to, err := os.Readlink("/" + link); err == nil {
+			if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := spec.Policy
+	p.Filesystem.Root, p.Filesystem.Workdir = "dir:"+dir, "/"
+	p.Filesystem.Mounts = []policy.Mount{{Type: policy.Bind, Source: "/usr", Target: "/usr", Access: policy.ReadOnly}}
+	p.User.Map, p.User.UID, p.User.GID = policy.MapIsolated, 0, 0
+	r, out := runOn(t, spec, oldHost(t, spec))
+	if r.Outcome != OutcomeOK || out != "x\n0\n0\n" {
+		t.Errorf("outcome %s, output %q", r.Outcome, out)
+	}
+	if left := uppersLeft(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestUpperDirectoryLimit(t *testing.T) {
 	spec, _ := cowSpec(t, "dd if=/dev/zero of=big bs=1M count=64 2>/dev/null; sleep 20")
 	r, _ := runOn(t, spec, oldHost(t, spec))
@@ -165,8 +190,8 @@ func TestUpperDirectorySwept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale, used := root+"/single-STALE", root+"/single-USED"
-	for _, d := range []string{stale + "/upper1", used + "/upper1"} {
+	stale, old, used := root+"/single-STALE", root+"/auto-STALE", root+"/single-USED"
+	for _, d := range []string{stale + "/upper1", old + "/upper1", used + "/upper1"} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -177,6 +202,9 @@ func TestUpperDirectorySwept(t *testing.T) {
 	}
 	defer lock.Close()
 	runOn(t, spec, oldHost(t, spec))
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the stale directory of a policy with map auto is still there: %v", err)
+	}
 	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the stale directory is still there: %v", err)
 	}

@@ -69,12 +69,17 @@ type Problem struct {
 	Err error
 }
 
+// Detail returns the cause with that of the error underneath.
+func (p *Problem) Detail() string {
+	if p.Err != nil {
+		return p.Cause + ": " + p.Err.Error()
+	}
+	return p.Cause
+}
+
 // Error returns the cause and the fix.
 func (p *Problem) Error() string {
-	s := p.Cause
-	if p.Err != nil {
-		s += ": " + p.Err.Error()
-	}
+	s := p.Detail()
 	if p.Fix != "" {
 		s += "; fix: " + p.Fix
 	}

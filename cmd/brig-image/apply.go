@@ -243,7 +243,7 @@ func (a *applier) report(o *engine.Overlay, c *changes.Change, err error) error 
 		a.refused++
 		fmt.Fprintf(a.out, "refused: %s %s\n", safe(onHost(o, refused.Path)), safe(refused.Why))
 	case err != nil:
-		return err
+		return fmt.Errorf("applying to %s: %w", o.Source, err)
 	default:
 		a.applied++
 		fmt.Fprintln(a.out, hostLine(o, c))

@@ -148,9 +148,19 @@ func (x *changer) spec(o *engine.Overlay, write bool) (*sandbox.Spec, error) {
 	bind := func(source, target string, access policy.Access) policy.Mount {
 		return policy.Mount{Type: policy.Bind, Source: source, Target: target, Access: access}
 	}
+	lower := policy.ReadOnly
+	var owner *[2]uint32
+	if os.Getuid() == 0 && o.Kind == engine.CowLayer {
+		// As the job saw it, with its owner's files the job's: else each would have
+		// another owner than what the job has made of it.
+		if owner, err = x.c.JobOnHost(); err != nil {
+			return nil, err
+		}
+		lower = policy.CopyOnWrite
+	}
 	mounts := append(slices.Clone(p.Filesystem.Mounts), bind(x.self, insideProgram, policy.ReadOnly), bind(o.Upper, insideUpper, access))
 	for i, dir := range o.Lower {
-		mounts = append(mounts, bind(dir, fmt.Sprint(insideLower, i), policy.ReadOnly))
+		mounts = append(mounts, bind(dir, fmt.Sprint(insideLower, i), lower))
 	}
 	p.Filesystem.Mounts = mounts
 	p.Filesystem.AllowHome = true      // what the job was given, brig may read
@@ -159,7 +169,7 @@ func (x *changer) spec(o *engine.Overlay, write bool) (*sandbox.Spec, error) {
 	spec.Dir = "/"
 	spec.Private = nil // the upper is in them
 	spec.Filter = configs.Filter
-	spec.Stored = true
+	spec.Stored, spec.CowOwner = true, owner
 	return spec, nil
 }
 

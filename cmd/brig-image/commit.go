@@ -24,6 +24,10 @@ const commitDepth = 256
 // compressed it itself, and a file of holes compresses very well.
 const anyRatio = 1 << 40
 
+// storedLimits are those of layers that the store has: they were within limits of
+// the caller's when they came, and have not changed since.
+var storedLimits = image.Limits{Bytes: 1 << 50, Files: 1 << 38, Depth: commitDepth, Ratio: anyRatio}
+
 func runCommit(cmd *cobra.Command, args []string) error {
 	var names []image.Name
 	if len(args) == 2 {

@@ -142,6 +142,8 @@ func dispatch(cmd *cobra.Command, args []string) error {
 		run = runReview
 	case "system df":
 		run = runDF
+	case "system unpack":
+		run = runUnpack
 	case "system check":
 		run = runCheck
 	default:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/sandbox/image/layer"
 )
 
@@ -23,7 +24,11 @@ const (
 type answer struct {
 	Report *layer.Report `json:"report,omitempty"`
 	Error  string        `json:"error,omitempty"`
+	Full   bool          `json:"full,omitempty"` // the error is that the disk is
 }
+
+// failed is the answer for an error.
+func failed(err error) answer { return answer{Error: err.Error(), Full: atomicfile.Full(err)} }
 
 func say(w io.Writer, a answer) int {
 	_ = json.NewEncoder(w).Encode(a) // a broken pipe has nobody to tell
@@ -52,7 +57,7 @@ func sandboxedUnpack(args []string, in io.Reader, out io.Writer) int {
 		report, err = layer.Extract(in, tree, opts)
 	}
 	if err != nil {
-		return say(out, answer{Error: err.Error()})
+		return say(out, failed(err))
 	}
 	return say(out, answer{Report: report})
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox/engine"
 	"github.com/brig-sandbox/brig/sandbox/image"
 	"github.com/brig-sandbox/brig/sandbox/image/archive"
@@ -92,6 +95,46 @@ func checkContainers(cmd *cobra.Command, store *engine.Store, repair bool) error
 	return errFound
 }
 
+// runUnpack is `brig system unpack`.
+func runUnpack(cmd *cobra.Command, args []string) error {
+	s, err := openImages()
+	if err != nil {
+		return err
+	}
+	keepAs := uint32(image.KeepApart)
+	switch userns, _ := cmd.Flags().GetString("userns"); {
+	case userns == string(policy.MapKeepID):
+		if keepAs, _ = cmd.Flags().GetUint32("uid"); keepAs == 0 || keepAs >= image.KeepApart {
+			return fmt.Errorf("--uid %d\n  fix: give an id from 1 to %d; with root as the caller's id images are unpacked when they are loaded", keepAs, image.KeepApart-1)
+		}
+	case userns != string(policy.MapIsolated):
+		return fmt.Errorf("--userns %q\n  fix: use isolated or keep-id", userns)
+	case cmd.Flags().Changed("uid"):
+		return errors.New("--uid is the caller's id inside, and with --userns isolated there is none\n  fix: add --userns keep-id")
+	}
+	u, err := newUnpacker()
+	if err == nil {
+		u, err = u.keeping(cmd.Context(), keepAs)
+	}
+	if err != nil {
+		return err
+	}
+	for _, ref := range args {
+		if err := unpackAgain(cmd.Context(), s, u, ref); err != nil {
+			return fmt.Errorf("unpacking %s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+func unpackAgain(ctx context.Context, s *image.Store, u *unpacker, ref string) error {
+	e, err := s.Find(ref)
+	if err != nil {
+		return err
+	}
+	return archive.Reopen(ctx, s, e.Manifest.Digest, &archive.Options{Unpacker: u, Limits: storedLimits})
+}
+
 func runCheck(cmd *cobra.Command, _ []string) error {
 	s, store, err := openStores()
 	if err != nil {
@@ -121,7 +164,7 @@ func runCheck(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	for _, d := range closed {
-		if err := archive.Reopen(cmd.Context(), s, d, &archive.Options{Unpacker: u}); err != nil {
+		if err := archive.Reopen(cmd.Context(), s, d, &archive.Options{Unpacker: u, Limits: storedLimits}); err != nil {
 			return fmt.Errorf("unpacking image %s again: %w", d.Short(), err)
 		}
 	}

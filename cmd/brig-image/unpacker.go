@@ -18,6 +18,7 @@ import (
 	"github.com/brig-sandbox/brig/sandbox/image"
 	"github.com/brig-sandbox/brig/sandbox/image/layer"
 	"github.com/brig-sandbox/brig/sandbox/plan"
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // Where the sandboxed program and its directory are inside.
@@ -32,6 +33,7 @@ type unpacker struct {
 	mapName string
 	squash  bool
 	owner   *[2]int // ids outside of root inside, where the caller is root; else nil
+	keepAs  uint32  // of the sandbox that unpacks, see sandbox.Spec
 }
 
 // newUnpacker finds out which mapping this host gives.
@@ -41,12 +43,10 @@ func newUnpacker() (*unpacker, error) {
 		return nil, fmt.Errorf("finding brig-image: %w", err)
 	}
 	u := &unpacker{self: self}
-	spec, err := u.spec("/")
+	spec, err := u.trial()
 	if err != nil {
 		return nil, err
 	}
-	spec.Policy.Filesystem.Mounts = nil
-	spec.Args = []string{"/bin/true"}
 	res, err := sandbox.Prepare(spec)
 	if err != nil {
 		return nil, err
@@ -66,6 +66,43 @@ func newUnpacker() (*unpacker, error) {
 		u.owner = &[2]int{int(ids.CloneUID), int(ids.CloneGID)}
 	}
 	return u, nil
+}
+
+// keeping is the unpacker of the trees for runs in which the caller has that id,
+// or with image.KeepApart none. Called by root there is one mapping. It is an error
+// where there are no subordinate ids.
+func (u *unpacker) keeping(ctx context.Context, keepAs uint32) (*unpacker, error) {
+	if u.owner != nil {
+		return u, nil
+	}
+	other := &unpacker{self: u.self, keepAs: keepAs}
+	spec, err := other.trial()
+	if err == nil {
+		if keepAs >= image.KeepApart {
+			spec.Policy.User.Map = policy.MapIsolated // as the user knows it
+		}
+		_, err = sandbox.Prepare(spec)
+	}
+	var sub userns.SubIDs
+	if err == nil {
+		sub, err = userns.LookupSubIDs(ctx, userns.LookupOptions{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+	}
+	if err != nil {
+		return nil, err
+	}
+	other.mapName = image.KeepName(keepAs, sub)
+	return other, nil
+}
+
+// trial is a sandbox like those that unpack, to see which mapping they get.
+func (u *unpacker) trial() (*sandbox.Spec, error) {
+	spec, err := u.spec("/")
+	if err != nil {
+		return nil, err
+	}
+	spec.Policy.Filesystem.Mounts = nil
+	spec.Args = []string{"/bin/true"}
+	return spec, nil
 }
 
 // extent is the first id outside, and how many there are.
@@ -107,6 +144,9 @@ func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
 	spec.Private = nil // the directory is a part of them, and this is what they are kept for
 	spec.Filter = configs.Filter
 	spec.Stored = true
+	if spec.KeepAs = u.keepAs; u.keepAs != 0 {
+		p.User.Map = policy.MapKeepID // and no less
+	}
 	return spec, nil
 }
 
@@ -134,11 +174,18 @@ func readAnswer(out, errs []byte, result *sandbox.Result) (*layer.Report, error)
 		}
 		return nil, fmt.Errorf("the sandboxed part of brig failed: %s", sandbox.SafeText(detail))
 	}
+	if a.Full {
+		return nil, fmt.Errorf("%w: %s", errDiskFull, a.Error)
+	}
 	if a.Error != "" {
 		return nil, errors.New(a.Error)
 	}
 	return a.Report, nil
 }
+
+// errDiskFull is what the sandboxed program says of a file system that it knows by
+// another name.
+var errDiskFull = errors.New("the disk is full")
 
 // Unpack implements image.Unpacker.
 func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits image.Limits) (*image.Layer, error) {
@@ -157,6 +204,9 @@ func (u *unpacker) Unpack(ctx context.Context, r io.Reader, dir string, limits i
 	}
 	spec.Stdin = r
 	report, err := u.run(ctx, spec)
+	if errors.Is(err, errDiskFull) {
+		return nil, fmt.Errorf("unpacking into %s: %w\n  fix: make room on this file system, or set XDG_DATA_HOME to a directory on another one", dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +240,7 @@ func (u *unpacker) remove(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	spec.KeepAs = image.KeepApart // reaches the trees of all mappings
 	if _, err = u.run(ctx, spec); err != nil {
 		return err
 	}

@@ -51,22 +51,27 @@ func (f *runFlags) openImage(spec *sandbox.Spec, store *image.Store, name string
 	return found, err
 }
 
-// pullImage has the program for images get one. What that program has to say
-// about it goes to stderr, and its failure is brig's.
+// pullImage has the program for images get one.
 func (f *runFlags) pullImage(spec *sandbox.Spec, name string) error {
 	if _, err := image.ParseName(name); err != nil {
 		return err
 	}
+	args := []string{"pull"}
+	if f.level < levelWarn {
+		args = append(args, "--quiet")
+	}
+	return haveImageProgram(spec, "the pull", append(args, "--", name)...)
+}
+
+// haveImageProgram runs the program for images. What that has to say about it goes
+// to stderr, and its failure is brig's.
+func haveImageProgram(spec *sandbox.Spec, what string, args ...string) error {
 	// It was cloned for a job that begins at once.
 	spec.Child.Discard()
 	spec.Child = nil
 	path, err := findImageProgram()
 	if err != nil {
 		return err
-	}
-	args := []string{imageProgram, "pull"}
-	if f.level < levelWarn {
-		args = append(args, "--quiet")
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -79,7 +84,7 @@ func (f *runFlags) pullImage(spec *sandbox.Spec, name string) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP)
 	defer signal.Stop(signals)
-	child, err := os.StartProcess(path, append(args, "--", name), &os.ProcAttr{
+	child, err := os.StartProcess(path, append([]string{imageProgram}, args...), &os.ProcAttr{
 		Files: []*os.File{null, null, os.Stderr},
 		// In a group of its own a signal from the terminal reaches it once, by way
 		// of brig.
@@ -105,7 +110,7 @@ func (f *runFlags) pullImage(spec *sandbox.Spec, name string) error {
 		return fmt.Errorf("waiting for %s: %w", path, err)
 	}
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return &exitError{code: 128 + int(status.Signal()), err: fmt.Errorf("the pull was ended by %s", unix.SignalName(status.Signal()))}
+		return &exitError{code: 128 + int(status.Signal()), err: fmt.Errorf("%s was ended by %s", what, unix.SignalName(status.Signal()))}
 	}
 	if code := state.ExitCode(); code != 0 {
 		return &exitError{code: code} // it has said why

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/brig-sandbox/brig/configs"
-	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
 	"github.com/brig-sandbox/brig/sandbox/engine"
 	"github.com/brig-sandbox/brig/sandbox/image"
@@ -97,10 +96,8 @@ func containerSpec(c *engine.Container) (spec *sandbox.Spec, release func(), err
 		if err != nil {
 			return nil, nil, err
 		}
-		spec.Layers, spec.LayerMap = found.Layers(), policy.MapKeepID
-		if found.Map() == image.Single {
-			spec.LayerMap = policy.MapSingle
-		}
+		spec.Layers, spec.LayerMap = found.Layers(), layerMap(found)
+		spec.KeepAs = c.KeepAs()
 	}
 	spec.Filter = configs.Filter
 	c.Keep(spec)

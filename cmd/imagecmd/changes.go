@@ -48,7 +48,8 @@ directories of the host. Each file is written beside its place and then put
 there in one step, with your own rights. Symbolic links are made and never
 followed, and one that leads out of the directory is shown. Set-uid and set-gid
 bits are not brought along, nor are owners; devices, FIFOs and sockets are
-refused.
+refused. What is made is yours; called by root it belongs to the directory's
+owner, or to that of the file it replaces where the job left that alone.
 
 What the host has changed itself since the job first ran (inode, size, mode, or
 a time is another) is a conflict: it stays as it is, the other changes are

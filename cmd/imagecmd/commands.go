@@ -174,6 +174,17 @@ func system(run Run) *cobra.Command {
 		Example: "  brig system df", Args: cobra.NoArgs, RunE: run,
 	}
 	df.Flags().String("format", "", formatUsage)
+	unpack := &cobra.Command{
+		Use: "unpack [flags] IMAGE...", Short: "Unpack images for one more mapping, ahead of a run",
+		Long: `Unpack the layers of images once more, with the owners that another mapping
+gives them: for --userns isolated, which the policy judge has, or for keep-id with
+a job that is not root and is given directories to write, as under the policies
+compile, ci and dev. The first such run of an image does it by itself. Layers that
+are unpacked already stay as they are; brig rmi and brig prune remove all.`,
+		Example: "  brig system unpack debian:12\n  brig system unpack --userns keep-id --uid 1000 debian:12", Args: cobra.MinimumNArgs(1), RunE: run,
+	}
+	unpack.Flags().String("userns", "isolated", "isolated or keep-id")
+	unpack.Flags().Uint32("uid", 1000, "with keep-id: the id that the caller and the job have inside")
 	check := &cobra.Command{
 		Use: "check", Short: "Find what a kill, a full disk or a bad one left in the image store",
 		Long: `Read every blob and compare it with its digest, and look for images that lack
@@ -183,6 +194,6 @@ removed, layers are unpacked again and leftovers go.`,
 		Example: "  brig system check\n  brig system check --repair", Args: cobra.NoArgs, RunE: run,
 	}
 	check.Flags().Bool("repair", false, "mend what can be mended, and remove the rest")
-	cmd.AddCommand(df, check)
+	cmd.AddCommand(df, unpack, check)
 	return cmd
 }

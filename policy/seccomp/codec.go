@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 )
 
 // Compiled is a program for one architecture: the filters in the order in which
@@ -16,6 +17,16 @@ type Compiled struct {
 	Key string
 	// Filters are loaded first to last.
 	Filters [][]Insn
+}
+
+// AllowsAlways tells whether the program allows a call of its architecture
+// whatever its arguments are.
+func (c *Compiled) AllowsAlways(number uint32) bool {
+	token, ok := auditArch(c.Arch)
+	return ok && !slices.ContainsFunc(c.Filters, func(f []Insn) bool {
+		at, action := walk(f, token, number)
+		return at >= 0 || action != Allow
+	})
 }
 
 // The file form, little endian:

@@ -105,3 +105,20 @@ func TestFoldRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestAllowsAlways: a call is not allowed always where an argument decides, where
+// one filter of several refuses it, or on another architecture.
+func TestAllowsAlways(t *testing.T) {
+	filters := [][]Insn{
+		stack(Allow, map[uint32][]Insn{1: argument(0, 5, Errno(1), Allow), 2: answers(Allow), 3: answers(Errno(1)), 5: argument(0, 5, Allow, Allow)}),
+		stack(Allow, map[uint32][]Insn{4: answers(KillProcess), 6: answers(Action(0x7ffc0000))}),
+	}
+	for number, want := range map[uint32]bool{0: true, 1: false, 2: true, 3: false, 4: false, 5: false, 6: false} {
+		if got := (&Compiled{Arch: AMD64, Filters: filters}).AllowsAlways(number); got != want {
+			t.Errorf("number %d: %v, want %v", number, got, want)
+		}
+	}
+	if (&Compiled{Arch: ARM64, Filters: filters}).AllowsAlways(2) || (&Compiled{Filters: filters}).AllowsAlways(2) {
+		t.Error("allowed on an architecture that the filters kill")
+	}
+}

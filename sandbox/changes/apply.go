@@ -127,6 +127,9 @@ func (t *Target) directory(parent int, name string, c *Change, now *Was) error {
 	if err == nil {
 		if fd, err = openAt(parent, s.Temp, unix.O_RDONLY|unix.O_DIRECTORY); err == nil {
 			defer unix.Close(fd)
+			err = t.give(parent, fd, c, now)
+		}
+		if err == nil {
 			err = unix.Fchmod(fd, mode|0o700)
 		}
 	}
@@ -150,6 +153,7 @@ func (t *Target) replace(parent int, name string, c *Change, now *Was, content f
 		}
 		if err == nil {
 			defer unix.Close(fd)
+			err = t.give(parent, fd, c, now)
 		}
 	} else {
 		fd, err = unix.Openat(parent, s.Temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -157,6 +161,9 @@ func (t *Target) replace(parent int, name string, c *Change, now *Was, content f
 			f := os.NewFile(uintptr(fd), c.Path)
 			defer f.Close()
 			if err = content(f); err == nil {
+				err = t.give(parent, fd, c, now)
+			}
+			if err == nil {
 				err = f.Chmod(os.FileMode(c.New.Mode & fileModes))
 			}
 			if err == nil {
@@ -168,6 +175,31 @@ func (t *Target) replace(parent int, name string, c *Change, now *Was, content f
 		return errors.Join(fmt.Errorf("%q: writing it: %w", clip(c.Path), err), t.drop(parent, s.Temp))
 	}
 	return t.place(parent, name, fd, s)
+}
+
+// give makes what root has made somebody's: who owned the file that it replaces,
+// where the job has left that alone, else the owner of the whole directory, to whom
+// belongs what the job makes. The group is the parent's where that says so.
+// Everybody else owns what they make.
+func (t *Target) give(parent, fd int, c *Change, now *Was) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(t.root, &st); err != nil {
+		return err
+	}
+	uid, gid := int(st.Uid), int(st.Gid)
+	if err := unix.Fstat(parent, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_ISGID != 0 {
+		gid = -1 // as it is
+	}
+	if now != nil && c.Old != nil && c.Old.UID == c.New.UID && c.Old.GID == c.New.GID {
+		uid, gid = int(now.UID), int(now.GID)
+	}
+	return unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // drop removes a temporary file that is not wanted.

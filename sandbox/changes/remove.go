@@ -89,11 +89,10 @@ func (r *remover) empty(fd, depth int) error {
 		if _, err := unix.Seek(fd, 0, 0); err != nil {
 			return err
 		}
-		n, err := unix.ReadDirent(fd, buf)
+		list, err := someNames(fd, buf)
 		if err != nil {
 			return err
 		}
-		_, _, list := unix.ParseDirent(buf[:n], -1, nil)
 		if len(list) == 0 {
 			return nil
 		}
@@ -101,6 +100,24 @@ func (r *remover) empty(fd, depth int) error {
 			if err := r.remove(fd, name, depth); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// someNames reads on in a directory, until there are names or its end. A signal
+// that is pending, such as those of Go's scheduler, ends a getdents64(2) after its
+// first entry: "." alone is no end.
+func someNames(fd int, buf []byte) ([]string, error) {
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if n <= 0 || err != nil {
+			return nil, err
+		}
+		if _, _, list := unix.ParseDirent(buf[:n], -1, nil); len(list) > 0 {
+			return list, nil
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 )
 
 // Stat is what is recorded of a name of a cow's source: enough to tell whether it
@@ -119,7 +121,7 @@ func writeBase(file string, fill func(*baseWriter) error) error {
 		err = os.Rename(f.Name(), file)
 	}
 	if err == nil {
-		err = syncDir(path.Dir(file))
+		err = atomicfile.SyncDir(path.Dir(file))
 	}
 	return err
 }

@@ -12,6 +12,7 @@
 //	                         sandbox's init holds it as well, so that it lasts
 //	                         until the last process is gone, however brig ended
 //	ID/container.json        Record: name, image, command, ids, layers, last run
+//	ID/container.spare       space set aside for the record of a run's end
 //	ID/policy.toml           the policy of each run, with every value written out
 //	ID/data/upperN           the upper directory of overlay N, counted from 1 as
 //	ID/data/workN            in Record.Overlays, and overlayfs's own beside it;

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/brig-sandbox/brig/policy"
 	"github.com/brig-sandbox/brig/sandbox"
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/sandbox/plan"
 )
 
@@ -23,7 +25,7 @@ func (c *Container) Describe(spec *sandbox.Spec, image *ImageRef, diffIDs []stri
 	if err != nil {
 		return fmt.Errorf("--keep: %w\n  fix: use names that are UTF-8", err)
 	}
-	if err := replace(c.PolicyFile(), text); err != nil {
+	if err := atomicfile.Replace(c.PolicyFile(), text); err != nil {
 		return fmt.Errorf("making a container: %w", err)
 	}
 	c.Image, c.diffIDs, c.Policy, c.Root = image, diffIDs, spec.Policy.Name, spec.Policy.Filesystem.Root
@@ -54,6 +56,21 @@ func (c *Container) Spec() (*sandbox.Spec, error) {
 	return spec, nil
 }
 
+// JobOnHost are the ids, user and group, that the container's job has outside.
+func (c *Container) JobOnHost() (*[2]uint32, error) {
+	spec, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	user := &spec.Policy.User
+	uid, hasUID := plan.Outside(c.IDs.UID, user.UID)
+	gid, hasGID := plan.Outside(c.IDs.GID, user.GID)
+	if !hasUID || !hasGID {
+		return nil, fmt.Errorf("container %s: its job's ids %d:%d are not among those on record", c.Name, user.UID, user.GID)
+	}
+	return &[2]uint32{uid, gid}, nil
+}
+
 // Keep makes the runs of a spec those of the container, whose lock this process
 // holds exclusively: its layers are written there, and before anything runs the
 // record says so. A container that Create made is published then.
@@ -73,6 +90,9 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 	layers := c.layersOf(res)
 	if c.fresh {
 		c.IDs, c.Layers = res.Plan.IDs, layers
+		if err := c.admit(); err != nil {
+			return err
+		}
 		c.Own, c.Given = ownPaths(res.Plan)
 	} else if !sameLayers(layers, c.Layers) {
 		return fmt.Errorf("container %s: its layers are not those that this brig would run it on\n  fix: use the brig that made it, or make it anew", c.Name)
@@ -92,12 +112,39 @@ func (c *Container) begin(res *sandbox.Resolution) error {
 	if err != nil {
 		return err
 	}
+	if err := c.reserve(); err != nil {
+		return err
+	}
 	c.begun = true
 	c.Run = &Run{PID: os.Getpid(), Since: since, Started: time.Now().UTC()}
 	if filepath.Base(c.dir) != c.ID {
 		return c.Publish()
 	}
 	return c.Save()
+}
+
+// KeepAs is sandbox.Spec.KeepAs of a container's runs.
+func (c *Container) KeepAs() uint32 {
+	if c.IDs.Map != string(policy.MapKeepID) || c.IDs.By == plan.ByParent {
+		return 0
+	}
+	i := slices.IndexFunc(c.IDs.UID, func(m plan.Mapping) bool { return m.Outside == c.IDs.CloneUID && m.Count == 1 })
+	if i < 0 {
+		return 0
+	}
+	return c.IDs.UID[i].Inside
+}
+
+// admit lets a sandbox that has none of the caller's ids make uppers. Nobody else
+// gets there, since the directory above is closed.
+func (c *Container) admit() error {
+	if c.IDs.Map != string(policy.MapIsolated) || c.IDs.By == plan.ByParent {
+		return nil
+	}
+	if err := os.Chmod(c.Data(), 0o777); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("making a container: %w", err)
+	}
+	return nil
 }
 
 // layersOf are the overlays of a plan.
@@ -169,7 +216,7 @@ func (c *Container) Finish(result *sandbox.Result, failure error) error {
 			c.Run.Message = result.Message
 		}
 	}
-	return c.Save()
+	return c.saveEnd()
 }
 
 // checkUpper tells whether overlayfs takes a directory for its uppers, by what

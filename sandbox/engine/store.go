@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/userns"
 )
 
@@ -180,31 +181,6 @@ func readFile(name string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// replace writes a file whole: a temporary one, synced, renamed over it.
-func replace(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already where all went well
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // The prefixes of directories that are no containers yet, or no more.
 const (
 	newPrefix  = ".new-"
@@ -294,23 +270,57 @@ func (c *Container) Publish() error {
 		return fmt.Errorf("making a container: %w", err)
 	}
 	c.dir = to
-	return syncDir(c.store.dir)
+	return atomicfile.SyncDir(c.store.dir)
 }
 
 // Save replaces the record. The caller holds the lock exclusively.
 func (c *Container) Save() error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "\t")
-	e.SetEscapeHTML(false)
-	err := e.Encode(&c.Record)
+	return c.save(atomicfile.Replace)
+}
+
+func (c *Container) save(replace func(name string, content []byte) error) error {
+	b, err := c.encode()
 	if err == nil {
-		err = replace(filepath.Join(c.dir, "container.json"), b.Bytes())
+		err = replace(filepath.Join(c.dir, "container.json"), b)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the record of a container: %w", err)
 	}
 	return nil
+}
+
+// spareRoom is what the end of a run may add to the record, in bytes.
+const spareRoom = 16 << 10
+
+func (c *Container) spareFile() string { return filepath.Join(c.dir, "container.spare") }
+
+// reserve sets aside what the record of a run's end takes: the job may have filled
+// the disk by then.
+func (c *Container) reserve() error {
+	b, err := c.encode()
+	if err == nil {
+		err = atomicfile.Reserve(c.spareFile(), int64(len(b)+spareRoom))
+	}
+	if err != nil {
+		return fmt.Errorf("setting space aside for the record of a container: %w", err)
+	}
+	return nil
+}
+
+// saveEnd is Save with what reserve has set aside.
+func (c *Container) saveEnd() error {
+	return c.save(func(name string, content []byte) error {
+		return atomicfile.ReplaceReserved(name, c.spareFile(), content)
+	})
+}
+
+func (c *Container) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "\t")
+	e.SetEscapeHTML(false)
+	err := e.Encode(&c.Record)
+	return b.Bytes(), err
 }
 
 // Leftovers are the directories that Sweep would remove, relative to the store.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 	"github.com/brig-sandbox/brig/userns"
 )
 
@@ -91,14 +92,8 @@ func (s *Store) Commit(w *Work, manifest Descriptor, m *Manifest, c *ConfigFile,
 		return err
 	}
 	defer unlock()
-	var missing []Digest
-	for _, d := range c.RootFS.DiffIDs {
-		if _, err := os.Lstat(w.Layer(d)); err != nil && !s.HasLayer(mapName, d) && !slices.Contains(missing, d) {
-			missing = append(missing, d)
-		}
-	}
-	if len(missing) > 0 {
-		return &MissingError{missing}
+	if err := s.missing(w, c, mapName); err != nil {
+		return err
 	}
 	blobs := []Digest{manifest.Digest, m.Config.Digest}
 	for _, l := range m.Layers {
@@ -109,23 +104,8 @@ func (s *Store) Commit(w *Work, manifest Descriptor, m *Manifest, c *ConfigFile,
 			return fmt.Errorf("storing blob %s: %w", d, err)
 		}
 	}
-	layers := filepath.Join(s.dir, "layers", mapName)
-	err = os.MkdirAll(layers, 0o700)
-	if err == nil {
-		err = userns.ShareStored(layers)
-	}
-	if err != nil {
-		return fmt.Errorf("storing layers: %w", err)
-	}
-	for _, d := range c.RootFS.DiffIDs {
-		if err := moveIn(w.Layer(d), s.layerDir(mapName, d)); err != nil {
-			return fmt.Errorf("storing layer %s: %w", d, err)
-		}
-	}
-	for _, dir := range []string{filepath.Join(s.dir, "blobs/sha256"), layers, filepath.Join(s.dir, "layers")} {
-		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("storing an image: %w", err)
-		}
+	if err := s.storeLayers(w, c, mapName); err != nil {
+		return err
 	}
 	x, err := s.readIndex()
 	if err != nil {
@@ -138,7 +118,66 @@ func (s *Store) Commit(w *Work, manifest Descriptor, m *Manifest, c *ConfigFile,
 	for i := range names {
 		x.setName(manifest, &names[i])
 	}
-	return s.writeIndex(x)
+	if err := s.writeIndex(x); err != nil {
+		return err
+	}
+	s.reserve()
+	return nil
+}
+
+// CommitLayers moves prepared layers of an image that the store has to their
+// place. Its error wraps ErrNotFound where the image has been removed.
+func (s *Store) CommitLayers(w *Work, manifest Digest, c *ConfigFile, mapName string) error {
+	unlock, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// What leads nowhere goes with its blobs, and its layers with it.
+	if _, err := os.Lstat(s.BlobPath(manifest)); err != nil {
+		return fmt.Errorf("%w: %s has just been removed", ErrNotFound, manifest.Short())
+	}
+	if err := s.missing(w, c, mapName); err != nil {
+		return err
+	}
+	return s.storeLayers(w, c, mapName)
+}
+
+// missing is a *MissingError where layers are neither prepared nor in the store.
+func (s *Store) missing(w *Work, c *ConfigFile, mapName string) error {
+	var missing []Digest
+	for _, d := range c.RootFS.DiffIDs {
+		if _, err := os.Lstat(w.Layer(d)); err != nil && !s.HasLayer(mapName, d) && !slices.Contains(missing, d) {
+			missing = append(missing, d)
+		}
+	}
+	if len(missing) > 0 {
+		return &MissingError{missing}
+	}
+	return nil
+}
+
+// storeLayers moves layers to their place, and syncs what names them and blobs.
+func (s *Store) storeLayers(w *Work, c *ConfigFile, mapName string) error {
+	layers := filepath.Join(s.dir, "layers", mapName)
+	err := os.MkdirAll(layers, 0o700)
+	if err == nil {
+		err = userns.ShareStored(layers)
+	}
+	if err != nil {
+		return fmt.Errorf("storing layers: %w", err)
+	}
+	for _, d := range c.RootFS.DiffIDs {
+		if err := moveIn(w.Layer(d), s.layerDir(mapName, d)); err != nil {
+			return fmt.Errorf("storing layer %s: %w", d, err)
+		}
+	}
+	for _, dir := range []string{filepath.Join(s.dir, "blobs/sha256"), layers, filepath.Join(s.dir, "layers")} {
+		if err := atomicfile.SyncDir(dir); err != nil {
+			return fmt.Errorf("storing an image: %w", err)
+		}
+	}
+	return nil
 }
 
 // moveIn moves what was prepared to its place. What is there already stays: it

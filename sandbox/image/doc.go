@@ -6,9 +6,11 @@
 // /var/lib/brig/images:
 //
 //	oci-layout, index.json   the names and the images, as an OCI layout has them
+//	index.spare              space set aside for taking from index.json on a full disk
 //	blobs/sha256/HEX         manifests, configs and layers as they were received
 //	layers/MAP/DIFFID/tree   a layer unpacked for overlayfs with userxattr,
 //	                         owned by the ids of MAP (see Unpacker)
+//	                         one for each mapping that was needed
 //	layers/MAP/DIFFID/layer.json  what the unpacking said about it
 //	tmp/NAME, tmp/NAME.lock  what a process is working on; without the lock it
 //	                         is what a killed one left, and the next command
@@ -16,6 +18,7 @@
 //	partial/HEX              the part of a blob that a pull got; the next goes on
 //	                         from there, and after a week it is removed
 //	lock                     held exclusively while names and blobs change hands
+//	unpack.lock              held while an image's layers are unpacked again
 //
 // Everything is written under tmp, synced, and renamed to its place; index.json
 // is replaced last, so that at any moment it names only what is complete. What

@@ -1,6 +1,8 @@
 package image
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brig-sandbox/brig/userns"
 )
 
 // Image is an image of a store whose layers are unpacked.
@@ -38,9 +42,34 @@ func MapName(firstUID, uids, firstGID, gids uint32) string {
 	return fmt.Sprintf("ids-%d-%d-%d-%d", firstUID, uids, firstGID, gids)
 }
 
+// Beginnings of the names of mappings in which root inside is not the caller.
+const (
+	isolatedPrefix = "isolated-"
+	keepPrefix     = "keep-"
+)
+
+// KeepApart is a caller's id inside that no image uses: each of those that images
+// use is a subordinate id then, as with userns.Isolated.
+const KeepApart = userns.WantIDs
+
+// KeepName names a mapping in which the caller is keepAs inside, and all other ids
+// are subordinate ids in their order (userns.KeepID). From KeepApart on it is that
+// of userns.Isolated as well.
+func KeepName(keepAs uint32, sub userns.SubIDs) string {
+	name := isolatedPrefix
+	if keepAs < KeepApart {
+		name = fmt.Sprintf(keepPrefix+"%d-", keepAs)
+	}
+	if len(sub.UID) == 1 && slices.Equal(sub.UID, sub.GID) {
+		return name + fmt.Sprintf("%d-%d", sub.UID[0].Start, sub.UID[0].Count)
+	}
+	sum := sha256.Sum256(fmt.Append(nil, sub.UID, sub.GID))
+	return name + hex.EncodeToString(sum[:8])
+}
+
 // Open finds an image by any reference that Find takes, with its layers
 // unpacked. Where they are unpacked for several mappings, one of subordinate
-// ids goes before Single.
+// ids goes before Single. Those of KeepName are left to KeepAs.
 func Open(s *Store, ref string) (*Image, error) {
 	e, err := s.Find(ref)
 	if err != nil {
@@ -84,7 +113,22 @@ func OpenDigest(s *Store, manifest Digest, mapName string) (*Image, error) {
 	return i, nil
 }
 
-// mapNames lists the mappings for which layers were unpacked, Single last.
+// ErrNotUnpacked is wrapped where an image's layers are not unpacked for the
+// mapping that was asked for.
+var ErrNotUnpacked = errors.New("the layers are not unpacked")
+
+// KeepAs is the same image with its layers as they were unpacked for KeepName. Its
+// error wraps ErrNotUnpacked.
+func (i *Image) KeepAs(keepAs uint32, sub userns.SubIDs) (*Image, error) {
+	other := *i
+	if !other.find(KeepName(keepAs, sub)) {
+		return nil, fmt.Errorf("%w for this mapping: %s", ErrNotUnpacked, clip(i.name))
+	}
+	return &other, nil
+}
+
+// mapNames lists the mappings with the caller as root for which layers were
+// unpacked, Single last.
 func (s *Store) mapNames() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "layers"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +136,9 @@ func (s *Store) mapNames() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if !strings.HasPrefix(e.Name(), isolatedPrefix) && !strings.HasPrefix(e.Name(), keepPrefix) {
+			names = append(names, e.Name())
+		}
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		if (a == Single) != (b == Single) {
@@ -128,8 +174,11 @@ func (i *Image) Layers() []string { return slices.Clone(i.layers) }
 // DiffIDs are the digests of the layers, bottom first.
 func (i *Image) DiffIDs() []Digest { return slices.Clone(i.config.RootFS.DiffIDs) }
 
-// Map names the mapping that the layers belong to, see MapName.
+// Map names the mapping that the layers belong to, see MapName and KeepName.
 func (i *Image) Map() string { return i.mapName }
+
+// IsIsolated tells whether the layers belong to a mapping without the caller.
+func (i *Image) IsIsolated() bool { return strings.HasPrefix(i.mapName, isolatedPrefix) }
 
 // Config is how the image wants to be run.
 func (i *Image) Config() Config { return i.config.Config }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/brig-sandbox/brig/sandbox/atomicfile"
 )
 
 // Entry is an image of the store with all its names.
@@ -42,11 +44,37 @@ func (s *Store) readIndex() (*Index, error) {
 	return x, nil
 }
 
+// spareRoom is what is set aside beyond the index as it is.
+const spareRoom = 16 << 10
+
+func (s *Store) sparePath() string { return filepath.Join(s.dir, "index.spare") }
+
 // writeIndex replaces the index. The caller holds the lock exclusively.
-func (s *Store) writeIndex(x *Index) error {
+func (s *Store) writeIndex(x *Index) error { return s.putIndex(x, atomicfile.Replace) }
+
+// shrinkIndex is writeIndex where something is taken from the index: that has to
+// be possible on a full disk, or nobody could make room.
+func (s *Store) shrinkIndex(x *Index) error {
+	return s.putIndex(x, func(name string, content []byte) error {
+		err := atomicfile.Replace(name, content)
+		if atomicfile.Full(err) {
+			err = atomicfile.ReplaceReserved(name, s.sparePath(), content)
+		}
+		return err
+	})
+}
+
+// reserve sets space aside for shrinkIndex, where there is some.
+func (s *Store) reserve() {
+	if info, err := os.Lstat(s.indexPath()); err == nil {
+		_ = atomicfile.Reserve(s.sparePath(), info.Size()+spareRoom)
+	}
+}
+
+func (s *Store) putIndex(x *Index, replace func(name string, content []byte) error) error {
 	layout := filepath.Join(s.dir, "oci-layout")
 	if _, err := os.Lstat(layout); err != nil {
-		if err := s.replace(layout, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+		if err := atomicfile.Replace(layout, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 			return fmt.Errorf("writing the image store: %w", err)
 		}
 	}
@@ -55,7 +83,7 @@ func (s *Store) writeIndex(x *Index) error {
 	}
 	b, err := json.MarshalIndent(x, "", "\t")
 	if err == nil {
-		err = s.replace(s.indexPath(), b)
+		err = replace(s.indexPath(), b)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the image store: %w", err)

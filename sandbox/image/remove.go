@@ -114,11 +114,15 @@ func (s *Store) change(ctx context.Context, u Unpacker, edit func(*Index, *Remov
 			return nil, err
 		}
 		if len(x.Manifests) != before {
-			if err := s.writeIndex(x); err != nil {
+			if err := s.shrinkIndex(x); err != nil {
 				return nil, err
 			}
 		}
-		return s.collect(x, r)
+		works, err := s.collect(x, r)
+		if len(x.Manifests) != before {
+			s.reserve() // blobs have just made room
+		}
+		return works, err
 	}()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,29 +100,35 @@ func (s *Store) lock(how int) (unlock func(), err error) {
 	}
 }
 
-// replace writes a file whole: a temporary one, synced, renamed over it.
-func (s *Store) replace(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already where all went well
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
+// turnPoll is how often Turn looks whether it is its turn.
+const turnPoll = 100 * time.Millisecond
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
+// Turn waits until no other process unpacks again what the store has: ten jobs
+// that need the same layers at once unpack them once.
+func (s *Store) Turn(ctx context.Context) (leave func(), err error) {
+	if err := s.create(); err != nil {
+		return nil, err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	f, err := os.OpenFile(filepath.Join(s.dir, "unpack.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the image store: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { f.Close() }, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			f.Close()
+			return nil, fmt.Errorf("waiting for the image store: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(turnPoll):
+		}
+	}
 }
 
 // Work is a directory of the store's in which one process prepares what it will

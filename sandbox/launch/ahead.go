@@ -31,6 +31,7 @@ const (
 	aheadOOMScore
 	aheadNamespaces
 	aheadDevpts
+	aheadMask
 	aheadLoopback
 	aheadSource // the first of aheadSources
 )
@@ -55,11 +56,13 @@ var (
 	oomScoreFile   = "self/oom_score_adj"
 	namespacesFile = "sys/user/max_user_namespaces"
 	devptsOptions  = []string{"newinstance", "", "ptmxmode", "666", "mode", "620"}
+	maskOptions    = []string{"nr_inodes", "1", "mode", "555"}
 )
 
 const (
 	procAttrs   = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	devptsAttrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+	maskAttrs   = procAttrs | unix.MOUNT_ATTR_RDONLY
 	loopbackUp  = unix.IFF_UP | unix.IFF_RUNNING
 )
 
@@ -72,7 +75,7 @@ func worthAhead(namespaces []plan.Namespace) bool {
 // aheadImage is the start of the memory file: the address of the first op, the
 // cells, and the program. Without all it only gets init ready to be told.
 func aheadImage(all bool) []byte {
-	p := &program{base: aheadAddress, soft: true}
+	p := &program{base: aheadAddress, soft: true, plan: noOp}
 	first := p.words(0)
 	for range aheadCount {
 		p.cell()
@@ -81,8 +84,9 @@ func aheadImage(all bool) []byte {
 	if all {
 		p.doAhead()
 	}
-	p.wait(channelFD, 'P')
-	p.op(kindJump, 0, 0, nil)
+	p.waitOr(channelFD, 'A', 'P')
+	p.op(kindJump, 0, 0, nil, n(earlyAddress))
+	p.op(kindJump, 0, 0, nil, n(baseAddress))
 	p.alloc(0)
 	p.put64(first, aheadAddress+uint64(len(p.data)))
 	return append(p.data, p.ops...)
@@ -113,16 +117,20 @@ func (p *program) doAhead() {
 		p.keep(aheadSetgroups+ahead(i), p.get(unix.SYS_OPENAT, fd(unix.AT_FDCWD), p.str(name), n(unix.O_WRONLY|unix.O_CLOEXEC), n(0)))
 	}
 	p.keep(aheadDevpts, p.newMount("devpts", devptsAttrs, devptsOptions...))
+	p.keep(aheadMask, p.newMount("tmpfs", maskAttrs, maskOptions...))
 	for i, name := range aheadSources {
 		p.keep(aheadSource+ahead(i), p.copyMount(p.cell(), name, nil))
 	}
 	p.loopback(aheadLoopback.cell(), loopbackUp)
 }
 
-// keep moves a descriptor out of the way of those that brig will send.
-func (p *program) keep(a ahead, c cell) {
-	p.getInto(a.cell(), nil, unix.SYS_FCNTL, c.val(), n(unix.F_DUPFD_CLOEXEC), n(aheadFD))
+func (p *program) keep(a ahead, c cell) { p.outOfTheWay(a.cell(), c) }
+
+// outOfTheWay moves a descriptor out of the way of those that brig will send.
+func (p *program) outOfTheWay(out, c cell) cell {
+	p.getInto(out, nil, unix.SYS_FCNTL, c.val(), n(unix.F_DUPFD_CLOEXEC), n(aheadFD))
 	p.call(unix.SYS_CLOSE, c.val())
+	return out
 }
 
 // unlessAhead lowers what do does, with its result in the cell of a, to ops that

@@ -20,8 +20,8 @@ func TestAheadImage(t *testing.T) {
 	e := binary.NativeEndian
 	for _, all := range []bool{false, true} {
 		image := aheadImage(all)
-		if len(image) > aheadRoom {
-			t.Fatalf("%d bytes, there is room for %d", len(image), aheadRoom)
+		if len(image) > aheadPart {
+			t.Fatalf("%d bytes, there is room for %d", len(image), aheadPart)
 		}
 		ops := image[e.Uint64(image)-aheadAddress:]
 		var kinds []uint16
@@ -33,7 +33,7 @@ func TestAheadImage(t *testing.T) {
 			}
 			made[cell(e.Uint64(o[64:]))]++
 		}
-		if n := len(kinds); kinds[n-2] != kindWait || kinds[n-1] != kindJump || slices.ContainsFunc(kinds[:n-2], func(k uint16) bool { return k != kindCall }) {
+		if n := len(kinds); !slices.Equal(kinds[n-3:], []uint16{kindWait, kindJump, kindJump}) || slices.ContainsFunc(kinds[:n-3], func(k uint16) bool { return k != kindCall }) {
 			t.Errorf("kinds of op %v", kinds)
 		}
 		for a := aheadPrivate; a < aheadCount; a++ {

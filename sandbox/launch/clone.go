@@ -25,6 +25,8 @@ type Child struct {
 	err        error // of made
 	early      bool  // made by entry, which leaves its failures to adopt
 	ahead      bool  // it does ahead what can be done ahead
+	begun      *begun
+	unread     []said // what init said before it was adopted
 
 	channel  int
 	pidfd    int
@@ -81,6 +83,9 @@ func DefaultNamespaces() []plan.Namespace {
 
 // fits tells whether the child is one that the plan would have made.
 func (c *Child) fits(p *plan.Plan, ahead bool) bool {
+	if c.begun != nil && !c.begun.Fits(p) {
+		return false
+	}
 	return (ahead || !c.ahead) && c.uid == p.IDs.CloneUID && c.gid == p.IDs.CloneGID && slices.Equal(c.namespaces, p.Namespaces)
 }
 
@@ -179,6 +184,7 @@ func (c *Child) wait() error {
 	if err == nil {
 		if err = c.adopt(); err != nil {
 			_ = reap(c.launcher, nil, nil)
+			c.closeUnread()
 			unix.Close(c.program)
 			unix.Close(c.channel)
 		}
@@ -193,15 +199,16 @@ func (c *Child) wait() error {
 // child of this process, so its number cannot become another's before it is
 // waited for.
 func (c *Child) adopt() error {
-	var said [8]byte
-	n, err := unix.Read(c.channel, said[:])
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Read(c.channel, said[:])
+	said, err := c.read()
+	// Init may have been quicker than its launcher.
+	for err == nil && !said.is('C', 8) && said.size > 0 {
+		c.unread = append(c.unread, said)
+		said, err = c.read()
 	}
-	if err != nil || n != len(said) || said[0] != 'C' {
+	if err != nil || said.size == 0 {
 		return fmt.Errorf("executing init: %w", ErrInitGone)
 	}
-	pid := int32(binary.NativeEndian.Uint32(said[4:]))
+	pid := int32(binary.NativeEndian.Uint32(said.data[4:]))
 	if pid < 0 {
 		return fmt.Errorf("%w: %w", ErrClone, unix.Errno(-pid))
 	}
@@ -257,6 +264,7 @@ func (c *Child) end() (unix.WaitStatus, *unix.Rusage, error) {
 	var ru unix.Rusage
 	c.reapLauncher()
 	err := reap(c.pid, &status, &ru)
+	c.closeUnread()
 	unix.Close(c.channel)
 	unix.Close(c.program)
 	close(c.release)

@@ -26,6 +26,10 @@ var (
 	entryPair     [2]int32
 	entryProgram  int32
 	entryLauncher int32
+	// entryCPU are the CPUs of this process and of the launcher, entryMask those
+	// that the launcher may use.
+	entryCPU  [2]uint32         //nolint:unused // entry's
+	entryMask [cpuMaskSize]byte //nolint:unused // entry's
 )
 
 // entry is the first code of a brig that was linked with it as its entry

@@ -3,12 +3,16 @@
 // System calls, see asm/unistd_64.h.
 #define SYS_write 1
 #define SYS_close 3
+#define SYS_sched_yield 24
 #define SYS_socketpair 53
 #define SYS_clone 56
 #define SYS_exit 60
 #define SYS_fcntl 72
 #define SYS_getuid 102
+#define SYS_sched_setaffinity 203
+#define SYS_sched_getaffinity 204
 #define SYS_dup3 292
+#define SYS_getcpu 309
 #define SYS_memfd_create 319
 #define SYS_execveat 322
 
@@ -17,6 +21,9 @@
 #define CLONE_VM 0x100
 #define SIGCHLD 17
 #define AT_EMPTY_PATH 0x1000
+
+// MASK is the size of entryMask.
+#define MASK 128
 
 // HIGH is above every descriptor that init is given.
 #define HIGH 64
@@ -132,6 +139,12 @@ scanned:
 	CMPQ AX, $8
 	JNE  dropPair
 
+	LEAQ ·entryCPU(SB), DI
+	MOVL $0, SI
+	MOVL $0, DX
+	MOVL $SYS_getcpu, AX
+	SYSCALL
+
 	// The launcher, which shares this memory until its exec. Unlike vfork's
 	// parent this process goes on: the child writes to no memory, and so needs
 	// no stack of its own.
@@ -146,6 +159,11 @@ scanned:
 	JLT  dropPair
 	JEQ  launcher
 	MOVL AX, ·entryLauncher(SB)
+
+	// The launcher is often put behind this process on the same CPU, where it
+	// would wait for a whole slice: let it leave.
+	MOVL $SYS_sched_yield, AX
+	SYSCALL
 	MOVL R15, ·entryProgram(SB)
 	MOVQ BP, DI
 	MOVL $SYS_close, AX
@@ -175,10 +193,46 @@ closeImage:
 start:
 	JMP  _rt0_amd64_linux(SB)
 
-	// Here the launcher goes on. It moves the descriptors out of the way before
+	// Here the launcher goes on, on another CPU if there is one: on the same one
+	// either would wait for the other, though nothing else does. The mask is
+	// what it was in the end.
+launcher:
+	LEAQ ·entryCPU+4(SB), DI
+	MOVL $0, SI
+	MOVL $0, DX
+	MOVL $SYS_getcpu, AX
+	SYSCALL
+	MOVL ·entryCPU(SB), BX
+	CMPL ·entryCPU+4(SB), BX
+	JNE  apart
+	CMPL BX, $(8*MASK)
+	JCC  apart
+	MOVL $0, DI
+	MOVL $MASK, SI
+	LEAQ ·entryMask(SB), DX
+	MOVL $SYS_sched_getaffinity, AX
+	SYSCALL
+	TESTQ AX, AX
+	JLE  apart // more CPUs than MASK has room for
+	LEAQ ·entryMask(SB), DX
+	BTRL BX, (DX)
+	MOVL $0, DI
+	MOVL $MASK, SI
+	MOVL $SYS_sched_setaffinity, AX
+	SYSCALL
+	TESTQ AX, AX
+	JNE  apart // there is no other CPU
+	LEAQ ·entryMask(SB), DX
+	BTSL BX, (DX)
+	MOVL $0, DI
+	MOVL $MASK, SI
+	MOVL $SYS_sched_setaffinity, AX
+	SYSCALL
+apart:
+
+	// It moves the descriptors out of the way before
 	// it gives them their numbers. That something fails is seen by brig, as the
 	// end of the channel.
-launcher:
 	MOVQ R14, DI
 	MOVL $F_DUPFD_CLOEXEC, SI
 	MOVL $HIGH, DX

@@ -28,6 +28,9 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // stepError names the op. An index that the plan does not have can only come
 // from a broken init and is reported as the clone's.
 func (s *Sandbox) stepError(index int, errno unix.Errno) *StepError {
+	if s.begun != nil && index >= beginningOps && index < noOp {
+		index = s.begun.of(index, s.plan)
+	}
 	if index < 0 || index >= len(s.plan.Ops) {
 		index = 0
 	}

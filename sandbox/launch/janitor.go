@@ -31,7 +31,7 @@ func StartJanitor(cfg *JanitorConfig) (*Janitor, error) {
 	p := &plan.Plan{IDs: cfg.IDs, Namespaces: []plan.Namespace{plan.User}, Ops: []plan.Op{{Kind: plan.MapIDs}}}
 	c := Clone(p.Namespaces, cfg.IDs.CloneUID, cfg.IDs.CloneGID)
 	program, err := janitorProgram(p, cfg.Paths)
-	box, err := c.start(p, program, err)
+	box, err := c.start(p, func() error { return c.hand(program) }, err)
 	if err != nil {
 		return nil, err
 	}

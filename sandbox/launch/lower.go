@@ -34,22 +34,35 @@ type lowering struct {
 	upperDir string
 	taken    uint // of aheadSources
 	layers   int  // uppers made so far
+	masks    int  // directories masked
 	layerDir cell // where the layers of the root are names, see layerBase
 	jobPID   cell
 	packs    int // taken from Config.Packs
+	views    int // taken from Config.Views
 	readBack map[int]uint64
 	into     bool            // init may clone into the job's leaf
+	begun    *begun          // what was done before this program; nil for nothing
 	tmpfses  map[string]cell // further tmpfs mounts, by target
 }
 
 // lower turns the plan into a program's block, and tells where in it the values
 // read back lie, by op. The plan has passed plan.Check. into says that clone3
-// puts a process into a control group here.
-func lower(cfg *Config, into bool) (b block, readBack map[int]uint64, err error) {
-	l := &lowering{program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{}}
+// puts a process into a control group here, begun what the child has been told.
+func lower(cfg *Config, into bool, begun *begun) (b block, readBack map[int]uint64, err error) {
+	l := &lowering{
+		program: newProgram(), cfg: cfg, plan: cfg.Plan, into: into, begun: begun,
+		handles: map[int]cell{}, readBack: map[int]uint64{}, tmpfses: map[string]cell{},
+	}
+	treeAt := 0
+	if begun != nil {
+		treeAt = begun.treeAt(l.plan)
+	}
 	for i := range l.plan.Ops {
 		if l.plan.Ops[i].Kind.Stage() == plan.StageJob {
 			break // lowered at the fork
+		}
+		if begun.done(i, treeAt, &l.plan.Ops[i]) {
+			continue
 		}
 		l.program.plan = uint32(i)
 		if cfg.StopAt == i+1 {
@@ -310,10 +323,7 @@ func (l *lowering) fork() error {
 	l.call(unix.SYS_CLOSE_RANGE, n(channelFD), n(signalFD), n(0))
 	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
 	l.call(unix.SYS_RT_SIGPROCMASK, n(unix.SIG_SETMASK), n(l.words(0)), n(0), n(8))
-	for i := range l.plan.Ops {
-		if l.plan.Ops[i].Kind.Stage() != plan.StageJob {
-			continue
-		}
+	for _, i := range l.jobOps() {
 		l.program.plan = uint32(i)
 		if l.cfg.StopAt == i+1 {
 			// For ever, like stop: the job's process ends with init.
@@ -327,6 +337,26 @@ func (l *lowering) fork() error {
 	l.behindFork()
 	l.program.plan = forkIndex
 	return nil
+}
+
+// jobOps are the places of the job's ops. Where the filters allow it they are
+// loaded while init is still at work, not when it is waited for.
+func (l *lowering) jobOps() []int {
+	var list []int
+	await := -1
+	for i := range l.plan.Ops {
+		switch kind := l.plan.Ops[i].Kind; {
+		case kind.Stage() != plan.StageJob:
+			continue
+		case kind == plan.AwaitInit:
+			await = len(list)
+		case kind == plan.Seccomp && await >= 0 && l.cfg.FilterFirst && l.cfg.StopAt == 0:
+			list = slices.Insert(list, await, i)
+			continue
+		}
+		list = append(list, i)
+	}
+	return list
 }
 
 // behindFork is what init does while the job's process gets itself ready, which
@@ -351,18 +381,6 @@ func (l *lowering) mkdir(op *plan.Op) {
 		job := l.plan.Find(plan.JobIDs)
 		l.call(unix.SYS_FCHOWNAT, l.tree.val(), l.rel(op.Target), n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
 	}
-}
-
-func (l *lowering) affinity(op *plan.Op) error {
-	mask, err := cpuMask(op.Data)
-	if err != nil {
-		return err
-	}
-	l.call(unix.SYS_SCHED_SETAFFINITY, n(0), n(uint64(len(mask))), n(l.bytes(mask)))
-	at := l.alloc(len(mask))
-	l.readBack[int(l.program.plan)] = at
-	l.call(unix.SYS_SCHED_GETAFFINITY, n(0), n(uint64(len(mask))), n(at))
-	return nil
 }
 
 // loopback brings the sandbox's own loopback up, or takes it down where the

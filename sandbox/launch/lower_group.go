@@ -18,7 +18,7 @@ func (l *lowering) delegated() bool {
 // enters; that of its directory is the next, and behind it, for a job that may
 // divide it, the cgroup.procs of the sandbox's whole group.
 func (l *lowering) groupFD() int {
-	at := firstFreeFD + 3 + len(l.cfg.Packs)
+	at := l.keepFD()
 	if l.cfg.Keep > 0 {
 		at++
 	}

@@ -24,11 +24,14 @@ func (l *lowering) initDrop() {
 	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0))
 	if l.cfg.Keep > 0 {
 		// Takes the place of the pipe's end, below what is closed later.
-		l.call(unix.SYS_DUP3, fd(firstFreeFD+3+len(l.cfg.Packs)), fd(releaseReadFD), n(unix.O_CLOEXEC))
+		l.call(unix.SYS_DUP3, fd(l.keepFD()), fd(releaseReadFD), n(unix.O_CLOEXEC))
 		return
 	}
 	l.call(unix.SYS_CLOSE, fd(releaseReadFD))
 }
+
+// keepFD is the descriptor of Config.Keep, where there is one.
+func (l *lowering) keepFD() int { return l.viewFD() + len(l.cfg.Views) }
 
 // The descriptors that a plan's Ready op may name.
 const (
@@ -40,8 +43,7 @@ const (
 	ReadyTmpfs   = "tmpfs:"   // with a Tmpfs op's target behind it: its root
 )
 
-// ready sends the descriptors the parent supervises with, then closes all that
-// init no longer needs.
+// ready sends the descriptors the parent supervises with.
 func (l *lowering) ready(op *plan.Op) error {
 	if len(op.Names) > maxDescriptors {
 		return fmt.Errorf("launch: %d descriptors to send, the kernel takes %d in one message: mount fewer tmpfs", len(op.Names), maxDescriptors)
@@ -89,16 +91,17 @@ func (l *lowering) ready(op *plan.Op) error {
 		l.put64(msg+40, uint64(size))
 	}
 	l.call(unix.SYS_SENDMSG, fd(channelFD), n(msg), n(unix.MSG_NOSIGNAL))
-	l.call(unix.SYS_CLOSE_RANGE, n(firstFreeFD), n(1<<32-1), n(0))
-	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0)) // the pidfd took the lowest number
 	return nil
 }
 
-// release lets the job's process go on and makes init what it stays.
+// release lets the job's process go on and makes init what it stays. What it
+// needs no longer it closes then: mounts among it, which take their time, and
+// nothing that a process could reach through an init that is not dumpable.
 func (l *lowering) release() {
 	// Nobody reads where the job's process has failed by now; its end says how.
 	l.callOK([]unix.Errno{unix.EPIPE}, unix.SYS_WRITE, fd(releaseWriteFD), l.str("G"), n(1))
-	l.call(unix.SYS_CLOSE, fd(releaseWriteFD))
+	l.call(unix.SYS_CLOSE_RANGE, n(releaseWriteFD), n(1<<32-1), n(0))
+	l.call(unix.SYS_CLOSE_RANGE, n(0), n(2), n(0)) // the pidfd took the lowest number
 	// With a control group init stays when all is done, until brig has read
 	// what the group counted: a manager removes it with its last process.
 	stay := uint64(0)
@@ -177,21 +180,14 @@ func (l *lowering) capset(set, inheritable uint64) {
 // permitted set (see setIDs); the bounding set is emptied first, for which
 // CAP_SETPCAP must be effective.
 func (l *lowering) capabilities(op *plan.Op) error {
-	var keep uint64
-	for _, name := range op.Names {
-		c, ok := capability(name)
-		if !ok {
-			return fmt.Errorf("launch: no capability %q", name)
-		}
-		keep |= 1 << c
+	keep, err := capabilitySet(op.Names)
+	if err != nil {
+		return err
 	}
 	l.call(unix.SYS_PRCTL, n(unix.PR_CAP_AMBIENT), n(unix.PR_CAP_AMBIENT_CLEAR_ALL), n(0), n(0), n(0))
 	l.capset(keep|1<<unix.CAP_SETPCAP, 0)
-	for c := range uint64(unix.CAP_LAST_CAP + 1) {
-		if keep&(1<<c) == 0 {
-			// A capability that this kernel does not know needs no dropping.
-			l.callOK([]unix.Errno{unix.EINVAL}, unix.SYS_PRCTL, n(unix.PR_CAPBSET_DROP), n(c), n(0), n(0), n(0))
-		}
+	if l.begun == nil {
+		l.bound(keep)
 	}
 	// Only a job that is not root needs the ambient set, and with it the
 	// inheritable one, to keep what it was given across its exec.
@@ -206,6 +202,27 @@ func (l *lowering) capabilities(op *plan.Op) error {
 		}
 	}
 	return nil
+}
+
+func capabilitySet(names []string) (set uint64, err error) {
+	for _, name := range names {
+		c, ok := capability(name)
+		if !ok {
+			return 0, fmt.Errorf("launch: no capability %q", name)
+		}
+		set |= 1 << c
+	}
+	return set, nil
+}
+
+// bound takes all but these from the bounding set. A capability that this kernel
+// does not know needs no dropping.
+func (l *lowering) bound(keep uint64) {
+	for c := range uint64(unix.CAP_LAST_CAP + 1) {
+		if keep&(1<<c) == 0 {
+			l.callOK([]unix.Errno{unix.EINVAL}, unix.SYS_PRCTL, n(unix.PR_CAPBSET_DROP), n(c), n(0), n(0), n(0))
+		}
+	}
 }
 
 // chdir enters the working directory. The kernel names a directory that lies
@@ -327,4 +344,16 @@ func cpuMask(list string) ([]byte, error) {
 		}
 	}
 	return mask, nil
+}
+
+func (l *lowering) affinity(op *plan.Op) error {
+	mask, err := cpuMask(op.Data)
+	if err != nil {
+		return err
+	}
+	l.call(unix.SYS_SCHED_SETAFFINITY, n(0), n(uint64(len(mask))), n(l.bytes(mask)))
+	at := l.alloc(len(mask))
+	l.readBack[int(l.program.plan)] = at
+	l.call(unix.SYS_SCHED_GETAFFINITY, n(0), n(uint64(len(mask))), n(at))
+	return nil
 }

@@ -20,6 +20,11 @@ func (l *lowering) open(op *plan.Op) error {
 	}
 	var h cell
 	switch {
+	case op.Flags.Has(plan.Mapped):
+		var err error
+		if h, err = l.view(); err != nil {
+			return err
+		}
 	case op.Flags.Has(plan.InPlace):
 		h = l.getOK(absent, unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str(op.Source),
 			n(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC), n(0))
@@ -47,7 +52,7 @@ func (l *lowering) open(op *plan.Op) error {
 			l.compare(st+0x84, 4, 1<<32-1, op.CharDevice&0xff, unix.ENODEV)
 		}
 	}
-	if !op.Flags.Has(plan.InPlace) {
+	if !op.Flags.Has(plan.InPlace) { // a view has its attributes
 		l.setattrOK(gone(op), h.val(), l.str(""), unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, mountAttrs(op.Flags))
 	}
 	return nil
@@ -140,15 +145,17 @@ func (l *lowering) scratchMount(op *plan.Op) {
 		// Opened while /proc is still the host's.
 		l.layerDir = l.get(unix.SYS_OPENAT, fd(unix.AT_FDCWD), l.str("/proc/self/fd"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
 	}
-	l.scratch = l.tmpfs(op)
-	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
-	l.tree, l.treePath = l.scratch, attachPoint
-	l.uppers, l.upperDir = l.scratch, attachPoint
-	if root.Flags.Has(plan.InScratch) || root.Flags.Has(plan.InSource) {
-		l.call(unix.SYS_MKDIRAT, l.scratch.val(), l.str("root"), n(0o755))
-		l.tree = l.get(unix.SYS_OPENAT, l.scratch.val(), l.str("root"), n(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), n(0))
-		l.treePath += "/root"
+	if l.begun != nil {
+		l.scratch, l.tree = l.begun.scratch, l.begun.tree
+	} else {
+		l.makeScratch(op, below(l.plan))
 	}
+	l.treePath = attachPoint
+	if l.tree != l.scratch {
+		l.treePath += rootInScratch
+	}
+	l.call(unix.SYS_MOVE_MOUNT, l.scratch.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	l.uppers, l.upperDir = l.scratch, attachPoint
 }
 
 // upper puts the uppers of overlays into a directory of the host, for kernels
@@ -180,56 +187,6 @@ func (l *lowering) enterRoot(op *plan.Op) {
 		l.call(unix.SYS_MOVE_MOUNT, l.root.val(), l.str(""), fd(unix.AT_FDCWD), l.str(attachPoint+"/root"), n(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	}
 	l.call(unix.SYS_FCHDIR, l.root.val())
-}
-
-// overlay makes a detached overlay over the handle, which becomes the current
-// directory so that no path of it need be named: lower says how the list of
-// lower layers is put together around ".". With own the merged directory is the
-// job's.
-func (l *lowering) overlay(handle int, lower string, own, readOnly bool) cell {
-	options := []string{"lowerdir", lower, "userxattr", ""}
-	if !readOnly {
-		upper, work := l.newUpper(own)
-		options = append(options, "upperdir", upper, "workdir", work)
-		if l.kept() {
-			options = append(options, keptOptions[:]...)
-		}
-	}
-	l.call(unix.SYS_FCHDIR, l.handles[handle].val())
-	m := l.newMount("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)
-	if l.root != 0 {
-		l.call(unix.SYS_FCHDIR, l.root.val())
-	}
-	l.call(unix.SYS_CLOSE, l.handles[handle].val())
-	return m
-}
-
-// kept tells whether uppers may be those of an earlier sandbox.
-func (l *lowering) kept() bool {
-	op := l.plan.Find(plan.Upper)
-	return op != nil && op.Flags.Has(plan.Kept)
-}
-
-// keptOptions are overlayfs's options for uppers that are mounted more than once:
-// each time brig's own layer is a new one, which an index would refuse (ESTALE).
-var keptOptions = [...]string{"index", "off", "xino", "off"}
-
-// newUpper makes an upper and a work directory, which no two overlays share.
-func (l *lowering) newUpper(own bool) (upper, work string) {
-	l.layers++
-	upper, work = "upper"+strconv.Itoa(l.layers), "work"+strconv.Itoa(l.layers)
-	var ok []unix.Errno
-	if l.kept() {
-		ok = []unix.Errno{unix.EEXIST}
-	}
-	l.callOK(ok, unix.SYS_MKDIRAT, l.uppers.val(), l.str(upper), n(0o755))
-	l.callOK(ok, unix.SYS_MKDIRAT, l.uppers.val(), l.str(work), n(0o755))
-	if own && l.plan.Find(plan.SetIDs) != nil {
-		// The upper's owner is the merged directory's.
-		job := l.plan.Find(plan.JobIDs)
-		l.call(unix.SYS_FCHOWNAT, l.uppers.val(), l.str(upper), n(uint64(job.UID)), n(uint64(job.GID)), n(unix.AT_SYMLINK_NOFOLLOW))
-	}
-	return l.upperDir + "/" + upper, l.upperDir + "/" + work
 }
 
 // openHow is struct open_how of openat2(2).
@@ -350,7 +307,12 @@ func (l *lowering) mask(op *plan.Op) {
 	ok := []unix.Errno{unix.EBADF}
 	var m cell
 	if op.Flags.Has(plan.Directory) {
-		m = l.newMount("tmpfs", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "nr_inodes", "1", "mode", "555")
+		if m = aheadMask.cell(); l.masks > 0 {
+			m = l.newMount("tmpfs", maskAttrs, maskOptions...)
+		} else {
+			l.unlessAhead(aheadMask, func(out cell) { l.newMountInto(out, "tmpfs", maskAttrs, maskOptions...) })
+		}
+		l.masks++
 	} else {
 		// The sandbox's own null device: its source was checked to be one.
 		if l.null == 0 {

@@ -97,7 +97,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 	}
 	for _, into := range []bool{false, true} {
 		for _, cfg := range []*Config{cfg, inGroup, divides} {
-			if block, _, err := lower(cfg, into); err != nil {
+			if block, _, err := lower(cfg, into, nil); err != nil {
 				t.Error(err)
 			} else {
 				verify(t, cfg, slices.Concat(block.data, block.ops))
@@ -116,7 +116,7 @@ func TestEveryKindIsLowered(t *testing.T) {
 		if root.Flags.Has(plan.InSource) {
 			cfg.Plan.Ops = slices.DeleteFunc(cfg.Plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Overlay })
 		}
-		if block, _, err := lower(cfg, false); err != nil {
+		if block, _, err := lower(cfg, false, nil); err != nil {
 			t.Errorf("%s: %v", &root, err)
 		} else {
 			verify(t, cfg, slices.Concat(block.data, block.ops))
@@ -229,7 +229,7 @@ func TestLowerErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := full(t)
 			tt.spoil(cfg)
-			if _, _, err := lower(cfg, false); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
+			if _, _, err := lower(cfg, false, nil); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})

@@ -16,6 +16,7 @@ const helperVariable = "BRIG_LAUNCH_HELPER"
 // helpers are the other roles of this binary, by name.
 var helpers = map[string]func(){
 	"clone-refused": helpCloneRefused, "sleep": helpSleep,
+	"view": helpView,
 }
 
 func TestMain(m *testing.M) {

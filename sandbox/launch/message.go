@@ -51,6 +51,9 @@ type Message struct {
 
 const reportSize = 456
 
+// earlyReportSize is the size of a failure's before init had its program.
+const earlyReportSize = 16
+
 // maxDescriptors is how many descriptors one message may carry: the kernel's
 // SCM_MAX_FD.
 const maxDescriptors = 253
@@ -58,40 +61,78 @@ const maxDescriptors = 253
 // ErrInitGone says that init ended without a word: it was killed.
 var ErrInitGone = errors.New("the sandbox's init process ended without a report")
 
-// receive reads one message. It blocks. Descriptors arrive close-on-exec.
-func (s *Sandbox) receive() (Message, error) {
-	var buf [reportSize + 8]byte
+// said is what has been read from the channel.
+type said struct {
+	data  [reportSize + 8]byte
+	size  int // 0 for the end
+	flags int
+	files []*os.File
+}
+
+// is tells whether it is a whole message of the type and size.
+func (m *said) is(kind byte, size int) bool {
+	return m.flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && m.size == size && m.data[0] == kind
+}
+
+func (m *said) close() {
+	for _, f := range m.files {
+		f.Close()
+	}
+}
+
+// read reads what comes next. It blocks. Descriptors arrive close-on-exec.
+func (c *Child) read() (m said, err error) {
 	var oob [unix.SizeofCmsghdr + 4*maxDescriptors]byte
-	var nb, no, flags int
-	var err error
-	for {
-		nb, no, flags, _, err = unix.Recvmsg(s.channel, buf[:], oob[:], unix.MSG_CMSG_CLOEXEC)
-		if !errors.Is(err, unix.EINTR) {
+	var n int
+	for reset := false; ; {
+		m.size, n, m.flags, _, err = unix.Recvmsg(c.channel, m.data[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+		// That init has ended with something unread comes before what it said.
+		if errors.Is(err, unix.ECONNRESET) && !reset {
+			reset = true
+		} else if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
-	if err != nil && !errors.Is(err, unix.ECONNRESET) {
-		return Message{}, fmt.Errorf("reading from init: %w", err)
+	if err != nil {
+		return m, fmt.Errorf("reading from init: %w", err)
 	}
-	files, ferr := receivedFiles(oob[:no])
-	switch {
-	case nb == 1 && buf[0] == 'S':
-		return Message{}, ErrStopped
-	case err != nil || nb == 0:
-		return Message{}, ErrInitGone
-	case ferr != nil:
-		return Message{}, ferr
-	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && nb == 1 && buf[0] == 'R':
+	m.files, err = receivedFiles(oob[:n])
+	return m, err
+}
+
+// closeUnread closes what nobody will take.
+func (c *Child) closeUnread() {
+	for i := range c.unread {
+		c.unread[i].close()
+	}
+	c.unread = nil
+}
+
+// receive reads one message. It blocks.
+func (s *Sandbox) receive() (Message, error) {
+	var m said
+	var err error
+	if len(s.unread) > 0 {
+		m, s.unread = s.unread[0], s.unread[1:]
+	} else if m, err = s.read(); err != nil {
+		return Message{}, err
+	}
+	if m.is('R', 1) {
 		s.reapLauncher()
-		return Message{Ready: files}, nil
+		return Message{Ready: m.files}, nil
 	}
-	for _, f := range files {
-		f.Close()
+	m.close()
+	switch {
+	case m.size == 0:
+		return Message{}, ErrInitGone
+	case m.is('S', 1):
+		return Message{}, ErrStopped
+	case len(m.files) > 0:
+	case m.is('F', earlyReportSize), m.is('F', reportSize), m.is('E', reportSize):
+		// Behind a short one are zeroes: what a job has used, and there was none.
+		return s.report(m.data[:reportSize])
 	}
-	if flags&unix.MSG_TRUNC != 0 || nb != reportSize || len(files) > 0 {
-		return Message{}, fmt.Errorf("init sent a message of %d bytes that is none of its own", nb)
-	}
-	return s.report(buf[:reportSize])
+	return Message{}, fmt.Errorf("init sent a message of %d bytes that is none of its own", m.size)
 }
 
 func receivedFiles(oob []byte) ([]*os.File, error) {
@@ -132,7 +173,7 @@ func (s *Sandbox) report(b []byte) (Message, error) {
 			return Message{}, errors.New("init reported a failure without an error number")
 		}
 		return Message{Failed: failed}, nil
-	case 'E':
+	default:
 		return Message{End: &End{
 			Status:  unix.WaitStatus(e.Uint32(b[12:])),
 			Alone:   e.Uint32(b[16:]) != 0,
@@ -142,7 +183,6 @@ func (s *Sandbox) report(b []byte) (Message, error) {
 			Init:    decodeUsage(b[312:]),
 		}}, nil
 	}
-	return Message{}, fmt.Errorf("init sent a message of type %d", b[0])
 }
 
 func rusage(ru *unix.Rusage) Usage {

@@ -14,10 +14,19 @@ const (
 	headerSize  = 488
 	opSize      = 88
 	reportAt    = 32
-	// The part that init carries out before there is a plan lies below
-	// baseAddress, at the start of the memory file; see ahead.go.
-	aheadRoom    = 8192
+	// What init carries out before there is a plan lies below baseAddress: at the
+	// start of the memory file what is done ahead (see ahead.go), and behind it
+	// the plan's beginning.
+	aheadRoom    = 64 << 10
 	aheadAddress = baseAddress - aheadRoom
+	aheadPart    = 8 << 10
+	earlyAddress = aheadAddress + aheadPart
+	earlyRoom    = aheadRoom - aheadPart
+	earlyHeader  = 16
+	// beginningOps is what init numbers the beginning's ops from in its reports,
+	// noOp the number of those that are no plan's.
+	beginningOps = 1 << 24
+	noOp         = 1<<25 - 1
 	// anyErrno in the first place tolerates every errno.
 	anyErrno = 0xffff
 	// maxProgram bounds the block; a program holds argv, the environment and
@@ -80,8 +89,11 @@ type program struct {
 	soft bool // no errno of a call is a failure
 }
 
-func newProgram() *program {
-	return &program{base: baseAddress, data: make([]byte, headerSize, 24<<10), ops: make([]byte, 0, 640*opSize), strs: make(map[string]uint64, 64)}
+func newProgram() *program { return newProgramAt(baseAddress, headerSize, 24<<10, 480) }
+
+// newProgramAt makes room for so many bytes of data and so many ops.
+func newProgramAt(base uint64, header, data, ops int) *program {
+	return &program{base: base, data: make([]byte, header, data), ops: make([]byte, 0, ops*opSize), strs: make(map[string]uint64, 64)}
 }
 
 // alloc reserves size bytes of zeroes, aligned to 8, and returns their address.
@@ -211,6 +223,11 @@ func (p *program) compare(at uint64, width, mask, want uint64, errno unix.Errno)
 
 // wait appends a wait for one byte from a descriptor.
 func (p *program) wait(from int, b byte) { p.op(kindWait, 0, 0, nil, fd(from), n(uint64(b))) }
+
+// waitOr is wait for b, or for other, which leaves out the next op.
+func (p *program) waitOr(from int, b, other byte) {
+	p.op(kindWait, 0, 0, nil, fd(from), n(uint64(b)), n(uint64(other)))
+}
 
 // position is the number of the next op.
 func (p *program) position() uint64 { return uint64(len(p.ops) / opSize) }

@@ -22,6 +22,9 @@ type Config struct {
 	// Filters are the seccomp programs, in the order in which they are loaded;
 	// needed where the plan has a Seccomp op.
 	Filters [][]byte
+	// FilterFirst says that the filters allow what the job's process waits with
+	// for init: it then loads them before, while init is still at work.
+	FilterFirst bool
 	// Stdio are the job's descriptors 0, 1 and 2: ends of pipes or the null
 	// device, never anything of the caller's. With a terminal they are the
 	// null device until the job's process takes its own.
@@ -31,6 +34,8 @@ type Config struct {
 	WriteMaps func(pid int) error
 	// Packs holds what the plan's Copy ops copy, in their order.
 	Packs []*Pack
+	// Views are what OpenViews made for the plan. They stay the caller's to close.
+	Views []*View
 	// Keep is a descriptor that init holds for the sandbox's life, such as the
 	// lock of its ids; 0 for none. The job never has it.
 	Keep int
@@ -82,7 +87,7 @@ func Start(cfg *Config) (*Sandbox, error) {
 		leaf = cfg.Group.InitLeaf()
 	}
 	// What is sent must come below what is kept of what is done ahead.
-	ahead := firstFreeFD+3+len(cfg.Packs)+4 <= aheadFD
+	ahead := firstFreeFD+3+len(cfg.Packs)+len(cfg.Views)+4 <= aheadFD
 	if c != nil && (leaf >= 0 || !c.fits(cfg.Plan, ahead)) {
 		c.Discard()
 		c = nil
@@ -94,12 +99,14 @@ func Start(cfg *Config) (*Sandbox, error) {
 		<-c.made
 	}
 	// The clone takes longer than the lowering, which is done beside it.
-	program, readBack, err := lower(cfg, c.inLeaf)
-	s, merr := c.start(cfg.Plan, program, err)
+	program, readBack, err := lower(cfg, c.inLeaf, c.begun)
+	instruct := func() error { return c.instruct(cfg, program) }
+	s, merr := c.start(cfg.Plan, instruct, err)
 	if merr != nil && c.early && err == nil {
 		// What entry could not do, or the same failure with its reason.
 		c = cloneInto(leaf, cfg.Plan.Namespaces, cfg.Plan.IDs.CloneUID, cfg.Plan.IDs.CloneGID, c.ahead)
-		s, merr = c.start(cfg.Plan, program, nil)
+		program, readBack, err = lower(cfg, c.inLeaf, nil)
+		s, merr = c.start(cfg.Plan, instruct, err)
 	}
 	if merr != nil {
 		return nil, merr
@@ -112,21 +119,18 @@ func Start(cfg *Config) (*Sandbox, error) {
 	return s, nil
 }
 
-// start waits for the child and gives it its program. An error of making the
-// program ends it.
-func (c *Child) start(p *plan.Plan, b block, err error) (*Sandbox, error) {
+// start gives the child its program, and waits for it. An error of making the
+// program ends it. The launcher may not have spoken yet, for init is often at
+// work before it is: whoever is adopted has been told what to do.
+func (c *Child) start(p *plan.Plan, instruct func() error, err error) (*Sandbox, error) {
+	<-c.made
+	if c.err == nil && err == nil {
+		err = instruct()
+	}
 	if cerr := c.wait(); cerr != nil {
 		return nil, errors.Join(cerr, err)
 	}
 	s := &Sandbox{Child: c, plan: p}
-	if err == nil {
-		if err = b.write(c.program); err != nil {
-			err = fmt.Errorf("writing a memory file: %w", err)
-		}
-	}
-	if err == nil {
-		err = s.tell('P', nil)
-	}
 	if err != nil {
 		_, _ = s.Close()
 		return nil, err
@@ -134,17 +138,44 @@ func (c *Child) start(p *plan.Plan, b block, err error) (*Sandbox, error) {
 	return s, nil
 }
 
-// setGoing sends init the descriptors, and gives the user namespace its maps
-// where init cannot.
-func (s *Sandbox) setGoing(cfg *Config) error {
+// instruct writes the program, and sends the descriptors where a control group
+// adds none.
+func (c *Child) instruct(cfg *Config, b block) error {
+	err := c.hand(b)
+	if err == nil && cfg.Plan.Find(plan.Cgroup) == nil {
+		err = c.tell('D', cfg.descriptors())
+	}
+	return err
+}
+
+// hand writes the program and says that it is there.
+func (c *Child) hand(b block) error {
+	if err := b.write(c.program); err != nil {
+		return fmt.Errorf("writing a memory file: %w", err)
+	}
+	return c.tell('P', nil)
+}
+
+// descriptors are what every init is sent.
+func (cfg *Config) descriptors() []int {
 	fds := []int{int(cfg.Stdio[0]), int(cfg.Stdio[1]), int(cfg.Stdio[2])}
 	for _, p := range cfg.Packs {
 		fds = append(fds, int(p.content.Fd()))
 	}
+	for _, v := range cfg.Views {
+		fds = append(fds, v.fd)
+	}
 	if cfg.Keep > 0 {
 		fds = append(fds, cfg.Keep)
 	}
+	return fds
+}
+
+// setGoing puts init into its control group, and gives the user namespace its
+// maps where init cannot.
+func (s *Sandbox) setGoing(cfg *Config) error {
 	if cfg.Plan.Find(plan.Cgroup) != nil {
+		fds := cfg.descriptors()
 		if cfg.Group == nil {
 			return errors.New("launch: nobody to make the control group")
 		}
@@ -161,9 +192,9 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 		if cfg.Plan.Find(plan.Cgroup).Flags.Has(plan.Delegated) {
 			fds = append(fds, cfg.Group.Procs())
 		}
-	}
-	if err := s.tell('D', fds); err != nil {
-		return err
+		if err := s.tell('D', fds); err != nil {
+			return err
+		}
 	}
 	if cfg.Plan.IDs.By == plan.ByInit {
 		return nil
@@ -179,12 +210,12 @@ func (s *Sandbox) setGoing(cfg *Config) error {
 
 // tell sends init one byte, with descriptors. That init is gone is found when
 // it is listened to.
-func (s *Sandbox) tell(b byte, fds []int) error {
+func (c *Child) tell(b byte, fds []int) error {
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	err := unix.Sendmsg(s.channel, []byte{b}, rights, nil, unix.MSG_NOSIGNAL)
+	err := unix.Sendmsg(c.channel, []byte{b}, rights, nil, unix.MSG_NOSIGNAL)
 	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 		return fmt.Errorf("writing to init: %w", err)
 	}

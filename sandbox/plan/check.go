@@ -98,7 +98,11 @@ func Check(p *Plan) error {
 				return fmt.Errorf("%w: op %d: %w", ErrOrder, i+1, err)
 			}
 		}
-		if err := op.check(handles); err != nil {
+		err := op.check(handles)
+		if err == nil {
+			err = p.checkView(op)
+		}
+		if err != nil {
 			return fmt.Errorf("%w: op %d (%s): %w", ErrInvalid, i+1, op.Kind, err)
 		}
 		if op.Kind == Root && op.Flags.Has(ReadOnly) {
@@ -151,16 +155,20 @@ type handleState uint8
 
 const (
 	handleOpen handleState = iota + 1
+	handleMapped
 	handleUsed
 )
 
-// use takes a handle for an op that mounts it.
-func use(handles map[int]handleState, h int) error {
-	switch handles[h] {
-	case handleOpen:
+// use takes a handle for an op that mounts it. One that is mapped is for overlays
+// alone: through any other mount of it a job would own files of the host.
+func use(handles map[int]handleState, h int, by Kind) error {
+	switch state := handles[h]; {
+	case state == handleOpen || state == handleMapped && by == Overlay:
 		handles[h] = handleUsed
 		return nil
-	case handleUsed:
+	case state == handleMapped:
+		return fmt.Errorf("handle %d has other owners, and is for an overlay only", h)
+	case state == handleUsed:
 		return fmt.Errorf("handle %d was used before", h)
 	default:
 		return fmt.Errorf("handle %d was never opened", h)
@@ -226,7 +234,9 @@ func (op *Op) check(handles map[int]handleState) error {
 		if op.Handle < 1 || handles[op.Handle] != 0 {
 			return fmt.Errorf("handle %d is taken or not positive", op.Handle)
 		}
-		handles[op.Handle] = handleOpen
+		if handles[op.Handle] = handleOpen; op.Flags.Has(Mapped) {
+			handles[op.Handle] = handleMapped
+		}
 		return absolute("source", op.Source)
 	case Copy:
 		if err := absolute("source", op.Source); err != nil {
@@ -234,12 +244,12 @@ func (op *Op) check(handles map[int]handleState) error {
 		}
 		return absolute("target", op.Target)
 	case Bind, Overlay:
-		if err := use(handles, op.Handle); err != nil {
+		if err := use(handles, op.Handle, op.Kind); err != nil {
 			return err
 		}
 		return absolute("target", op.Target)
 	case Upper:
-		return use(handles, op.Handle)
+		return use(handles, op.Handle, op.Kind)
 	case Root:
 		return op.checkRoot(handles)
 	case File:
@@ -293,7 +303,7 @@ func (op *Op) checkRoot(handles map[int]handleState) error {
 		return nil
 	}
 	for _, h := range append([]int{op.Handle}, op.Layers...) {
-		if err := use(handles, h); err != nil {
+		if err := use(handles, h, op.Kind); err != nil {
 			return err
 		}
 	}

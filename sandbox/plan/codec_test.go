@@ -127,6 +127,11 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	byRoot, err := Encode(viewed())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(byRoot)
 	f.Add([]byte(`{"version":1,"ops":[{"kind":"exec","names":["\u0000\u202e\n"]}]}`))
 	f.Add([]byte(`{"version":1,"namespaces":["user","mnt","pid","ipc","uts"],"ids":{"map":"single","by":"init","clone_uid":1,"uid":[{"inside":0,"outside":1,"count":4294967295}],"gid":[{}]},"stdio":"pipes","ops":null,"limits":[]}`))
 	f.Add([]byte(`{"ops":[{"kind":"sysctl","target":"..x"},{"kind":"open","handle":-1}]}`))

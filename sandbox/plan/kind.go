@@ -22,7 +22,9 @@ const (
 	CgroupNamespace
 	// PrivateMounts cuts mount propagation from and to the host.
 	PrivateMounts
-	// Open opens Source as Handle while the caller's ids still apply.
+	// Open opens Source as Handle while the caller's ids still apply. With Mapped
+	// it is brig that does, as host root, and the files of OwnerUID and OwnerGID
+	// belong to UID and GID inside.
 	Open
 	// SetIDs takes the ids inside that own what is made during set-up.
 	SetIDs

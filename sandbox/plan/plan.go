@@ -106,6 +106,10 @@ type Op struct {
 	Inodes     int64  `json:"inodes,omitempty"` // for Rlimit the hard limit
 	UID        uint32 `json:"uid,omitempty"`
 	GID        uint32 `json:"gid,omitempty"`
+	// OwnerUID and OwnerGID are, for an Open that is Mapped, the ids on the host
+	// whose files belong to UID and GID inside.
+	OwnerUID uint32 `json:"owner_uid,omitempty"`
+	OwnerGID uint32 `json:"owner_gid,omitempty"`
 	// Groups are JobIDs' supplementary groups, Names the capabilities of
 	// Capabilities, the argv of Exec, the readable paths of Landlock, the
 	// descriptors of Ready.
@@ -147,6 +151,7 @@ const (
 	JobOwned                      // Mkdir: the directory is the job's
 	Delegated                     // Cgroup: the job may divide a group below its leaf
 	Kept                          // Upper: the uppers may be those of an earlier sandbox
+	Mapped                        // Open: a view of the mount with other owners (see IDs.View), for a lower layer
 
 	flagsEnd = 1 << iota
 )

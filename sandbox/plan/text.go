@@ -89,6 +89,11 @@ func (op *Op) AppendText(b []byte) []byte {
 			b = append(b, [...]string{" groups ", ","}[min(i, 1)]...)
 			b = strconv.AppendUint(b, uint64(g), 10)
 		}
+	case Open:
+		if op.Flags.Has(Mapped) {
+			b = appendPair(append(b, " owner "...), op.OwnerUID, op.OwnerGID)
+			b = appendPair(append(b, " as "...), op.UID, op.GID)
+		}
 	default:
 	}
 	if op.Mode != 0 {
@@ -125,7 +130,7 @@ func writeWord(k Kind) string {
 	}
 }
 
-var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "delegated", "kept"}
+var flagNames = [...]string{"ro", "nosuid", "nodev", "noexec", "optional", "dir", "setgroups", "overlay", "below-scratch", "nofollow", "in-place", "job-owned", "delegated", "kept", "mapped"}
 
 // String lists the flags' names, separated by commas.
 func (fl Flags) String() string {

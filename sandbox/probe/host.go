@@ -77,6 +77,9 @@ type Host struct {
 	// Files are the paths a spec names, by path: what is there, seen without
 	// following a link at its end.
 	Files map[string]File `json:"files"`
+	// Views are the directories of which root can have no view with other owners,
+	// with the cause: what the file system does not take is only found by trying.
+	Views map[string]Fact `json:"views,omitempty"`
 	// Owners tells who owns the files below a directory, where that was asked.
 	Owners map[string][]Owner `json:"owners,omitempty"`
 	// Mounts are the host's mount points, only read where a spec needs them.

@@ -28,6 +28,7 @@ var features = sync.OnceValue(func() map[string]func() error {
 		"userns":       needUserns,
 		"subid":        needSubid,
 		"overlay":      needOverlay,
+		"idmap":        needIDMap,
 		"tmpfs-xattr":  needTmpfsXattr,
 		"seccomp":      needSeccomp,
 		"landlock":     needLandlock,

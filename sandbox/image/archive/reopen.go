@@ -2,33 +2,37 @@ package archive
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/brig-sandbox/brig/sandbox/image"
 )
 
 // Reopen unpacks an image's layers again from its blobs, as far as they are
-// missing, for the Unpacker's mapping.
+// missing, for the Unpacker's mapping. Who comes while another does so waits: most
+// of the time there is nothing left to do then.
 func Reopen(ctx context.Context, s *image.Store, d image.Digest, o *Options) error {
-	_, err := withWork(ctx, s, o, func(w *image.Work) ([]Loaded, error) {
-		entries, err := s.List()
+	leave, err := s.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return WithWork(ctx, s, o, func(w *image.Work) error {
+		m, c, err := s.Documents(image.Descriptor{Digest: d})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, e := range entries {
-			if e.Manifest.Digest != d {
-				continue
-			}
-			m, c, err := s.Documents(e.Manifest)
-			if err != nil {
-				return nil, err
-			}
-			if err := o.unpackLayers(ctx, s, w, m, c, nil, nil); err != nil {
-				return nil, err
-			}
-			return nil, o.commit(ctx, s, w, e.Manifest, m, c, e.Names)
+		if err := o.unpackLayers(ctx, s, w, m, c, nil, nil); err != nil {
+			return err
 		}
-		return nil, fmt.Errorf("%w: %s", image.ErrNotFound, d)
+		for {
+			err := s.CommitLayers(w, d, c, o.Unpacker.Map())
+			var missing *image.MissingError
+			if !errors.As(err, &missing) {
+				return err
+			}
+			if err := o.unpackLayers(ctx, s, w, m, c, missing.DiffIDs, nil); err != nil {
+				return err
+			}
+		}
 	})
-	return err
 }

@@ -6,7 +6,8 @@
  * address and carries out its ops in order. It allocates nothing, reads no
  * configuration and decides nothing: every path, number and order comes from
  * the program, in which pointers are plain addresses. The part at AHEAD is
- * there from the start, what the plan asks for at BASE when JUMP is reached.
+ * there from the start, others are when brig says so: what a plan begins with,
+ * and, at BASE, the rest of it.
  * The kinds of op:
  *
  *   CALL     a system call. Arguments are numbers, or the addresses of 32-bit
@@ -15,15 +16,16 @@
  *            sandbox and is reported.
  *   COMPARE  memory against an expected value, under a mask. A difference
  *            ends the sandbox with the errno the op names.
- *   WAIT     reads one byte from a descriptor and insists on its value. The
- *            end of the file means that the other side is gone: init ends.
+ *   WAIT     reads one byte from a descriptor and insists on its value, or on
+ *            arg[2], which leaves out the next op. The end of the file means
+ *            that the other side is gone: init ends.
  *   FORK     the child goes on with the next op, it becomes the job; init goes
  *            on with the op whose number is arg[0]. arg[1] is 0, or the struct
  *            clone_args that puts the child into a control group.
  *   EXEC     tries each path of a list, as execvp(3) does along PATH.
  *   SERVE    init's life: reap, report the job's end, watch the channel.
  *   SKIP     leaves out the next arg[1] ops unless arg[0] is negative.
- *   JUMP     goes on with the first op of the part at BASE.
+ *   JUMP     goes on with the first op of the part at arg[0].
  *
  * Descriptors: 0, 1, 2 are the job's, CHANNEL is a SOCK_SEQPACKET whose other
  * end only brig holds, so that its end of file is brig's death; PROGRAM is the
@@ -47,8 +49,8 @@ typedef unsigned short u16;
 #define CHANNEL 3
 #define PROGRAM 4
 #define BASE 0x1000000000UL
-#define AHEAD 0xfffffe000UL
-#define ROOM 0x4002000UL /* of both parts together, the most there can be */
+#define AHEAD 0xfffff0000UL
+#define ROOM 0x4010000UL /* of all parts together, the most there can be */
 #define ANY 0xffff
 #define MAGIC 0x31676972622d6f62UL
 #define MAP_SHARED_ 0x01
@@ -86,9 +88,14 @@ struct report {
 	struct usage job, children, self;
 };
 
-struct header {
+/* Each part but the first begins with two words. */
+struct part {
 	u64 magic;
 	u64 ops;
+};
+
+struct header {
+	struct part part;
 	u64 job_plan, job_err; /* where the job's process reports its failure */
 	struct report report;
 };
@@ -163,7 +170,9 @@ static void fail(int is_job, struct op *op, long err) __attribute__((noreturn));
 static void fail(int is_job, struct op *op, long err)
 {
 	if ((u64)op < BASE) {
-		leave(125); /* nobody listens yet */
+		/* There is no header yet: the report's first words. */
+		u32 said[4] = { 'F', op->plan, err, 0 };
+		sys(__NR_sendto, CHANNEL, (u64)said, sizeof said, 0x4000 /* MSG_NOSIGNAL */, 0, 0);
 	} else if (is_job) {
 		H->job_plan = op->plan;
 		H->job_err = err;
@@ -213,18 +222,20 @@ static long try_exec(struct op *op)
 }
 
 /*
- * WAIT: arg[0] is the descriptor, arg[1] the byte. Anything else than that
- * byte, the end of the file included, means that there is nobody to go on for.
+ * WAIT: arg[0] is the descriptor, arg[1] the byte, arg[2] another one or 0.
+ * Anything else, the end of the file included, means that there is nobody to go
+ * on for. Tells whether it was the other one.
  */
-static void wait_byte(int fd, char want)
+static int wait_byte(int fd, char want, char other)
 {
 	char got = 0;
 	long r;
 	do
 		r = sys(__NR_read, fd, (u64)&got, 1, 0, 0, 0);
 	while (r == -EINTR);
-	if (r != 1 || got != want)
+	if (r != 1 || (got != want && (!other || got != other)))
 		leave(125);
+	return got != want;
 }
 
 /* Reaps what has ended. Returns 1 when the job itself was among it. */
@@ -308,7 +319,7 @@ static void run(void)
 				r = -(long)a[4];
 			break;
 		case WAIT:
-			wait_byte(a[0], a[1]);
+			op += wait_byte(a[0], a[1], a[2]);
 			continue;
 		case FORK:
 			r = a[1] ? clone3(a[1]) : clone(SIGCHLD);
@@ -331,9 +342,9 @@ static void run(void)
 				op += a[1];
 			continue;
 		case JUMP:
-			if (H->magic != MAGIC)
+			if (((volatile struct part *)a[0])->magic != MAGIC)
 				leave(125);
-			ops = (struct op *)H->ops;
+			ops = (struct op *)((volatile struct part *)a[0])->ops;
 			op = ops - 1;
 			continue;
 		default:
@@ -374,7 +385,7 @@ void _start(void) __attribute__((noreturn));
 void _start(void)
 {
 	launch();
-	/* Brig makes the part at BASE while the one at AHEAD is carried out. */
+	/* Brig makes the other parts while the one at AHEAD is carried out. */
 	long p = sys(__NR_mmap, AHEAD, ROOM, PROT_RW, MAP_SHARED_ | MAP_FIXED_NOREPLACE, PROGRAM, 0);
 	if (p != (long)AHEAD)
 		leave(125);
