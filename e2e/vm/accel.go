@@ -27,6 +27,12 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // protections of memory from the kernel. The kernel is to do without what costs
 // much and protects nobody here.
 //
+// The same code is at the same address in each process: QEMU before 8.1 translates
+// it again for each address at which it finds it, and that is most of a process's
+// start. The time is the processor's own counter, since the other clocks are
+// devices, whose emulation stops the processor; it can be relied on because it is
+// the host's.
+//
 // It starts one of its two processors. QEMU before 8.1 may keep code that one
 // processor has translated while another one changed it, and the kernel changes
 // its own code whenever the first or last user of some feature comes or goes: it
@@ -34,7 +40,7 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // others to wait for also does more for a CPU of the host. See guest.processors.
 var tcg = processor{
 	qemu: []string{"-accel", "tcg,thread=multi", "-cpu", "max,erms=off,xsave=off,smap=off,smep=off,pku=off,la57=off"},
-	kernel: "maxcpus=1 mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
+	kernel: "maxcpus=1 norandmaps tsc=reliable clocksource=tsc mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
 		"systemd.default_timeout_start_sec=600",
 }
 

@@ -22,17 +22,19 @@ import (
 var recipe embed.FS
 
 // buildTime bounds the making of an image, with the way of its packages here.
-const buildTime = 5 * time.Minute
+const buildTime = 15 * time.Minute
 
 // system is what a machine runs.
 type system struct {
 	name  string // of its tests
 	suite string // of Debian
+	// more names the scripts below testdata/machine for what only this one has.
+	more []string
 }
 
 var systems = []system{
-	{"debian12", "bookworm"},
-	{"debian13", "trixie"},
+	{name: "debian12", suite: "bookworm"},
+	{name: "debian13", suite: "trixie", more: []string{"podman"}},
 }
 
 func systemNamed(name string) (system, error) {
