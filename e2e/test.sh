@@ -53,10 +53,10 @@ tests_as_root() {
 
 # The suite on other systems: who starts the machines does not matter. It prints
 # each test, for it is the only one that is told of. Each machine is a CPU's
-# load, so both run at once, emulated for minutes: the suite is run as a user in
-# one machine and as root in the other, without the scripts to which a kernel does
-# not contribute (-short) unless BRIG_TEST_MACHINES is whole; the limits, variants
-# and what is left in both roles of both. `make vm-test` leaves out nothing.
+# load, so both run at once, emulated for minutes: what control groups and service
+# managers contribute to is run as a user in one machine and as root in the other
+# (-short), all scripts if BRIG_TEST_MACHINES is whole; the limits, variants and
+# what is left in both roles of both. `make vm-test` leaves out nothing.
 tests_in_machines() {
 	local part=(-short)
 	case ${BRIG_TEST_MACHINES-} in

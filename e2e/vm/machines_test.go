@@ -173,25 +173,20 @@ func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
 	g.test(t, s, "e2e", []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$", "-test.parallel=1")
 }
 
-// alike are the scripts of the suite to whose outcome neither the kernel nor the
-// service manager contributes: what brig refuses, what it writes, and what
-// it does between itself and other programs. With -short they are left to the host.
-var alike = strings.Join([]string{
-	"bad.*", "cpus_negative", "exit_codes", "few_.*", "plan", "policy", "version", "result-own-descriptors", "reopen_stdout",
-	"limit-(docker-flags|files|output)", "shipped_filters", "images.*", "registry.*", "container-(images|tools)", "terminal",
-	"lesson-(12|22)-.*",
-}, "|")
+// groupScripts are the scripts of the suite to whose outcome control groups and
+// service managers contribute.
+const groupScripts = "^TestScripts$/^(cgroup-manager|delegation|doctor|hostile-processes|isolation_cgroup|judge|lesson-09-.*|" +
+	"limit-(memory.*|processes|time)|memory_.*|peak_.*|result|signals-stop|stats|usage)$"
 
 // suite runs all that looks at a kernel, with fewer sandboxes in the tests that
-// make many.
+// make many; with -short what control groups and service managers contribute to.
 func (g *guest) suite(t *testing.T, s *session) {
 	t.Helper()
-	skip := "^(" + outside + "|TestMachine)$"
+	args := []string{"-test.skip", "^(" + outside + "|TestMachine)$"}
 	if testing.Short() {
-		skip += "|^TestScripts$/^(" + alike + ")$"
-		t.Logf("left to the host and to make vm-test: %s", alike)
+		args = []string{"-test.run", groupScripts}
+		t.Logf("all else is left to the host and to make vm-test: %s", groupScripts)
 	}
-	args := []string{"-test.skip", skip}
 	if g.slow {
 		args = append(args, "-runs=60")
 	}
