@@ -68,7 +68,7 @@ chmod 755 "$copy"
 
 disk=()
 unset BRIG_TEST_DISK
-if unshare --mount true 2>/dev/null; then
+if unshare --mount mount -t tmpfs -o size=1m brig-test "$BRIG_TEST_DIR/disk" 2>/dev/null; then
 	# shellcheck disable=SC2016 # the inner shell expands it
 	disk=(unshare --mount sh -ec 'mount -t tmpfs -o "size=24m,mode=700,uid=$1,gid=$2" brig-test "$0"; shift 2; exec "$@"'
 		"$BRIG_TEST_DIR/disk" "$(id -u "$user")" "$(id -g "$user")")
