@@ -131,7 +131,7 @@ func debianArchive(t *testing.T) string {
 	ctx, cancel := context.WithTimeout(t.Context(), debianTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--quiet", "--variant=minbase", "bookworm", archive)
-	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		sandboxtest.Lacks(t, "mmdebstrap", fmt.Errorf("no Debian can be made here: %w: %s", err, out))
 	}
