@@ -108,8 +108,8 @@ func (b bench) brig(flags []string, command ...string) []string {
 }
 
 // others gives the sandboxes that are installed here, each asked for the
-// namespaces and mounts that brig makes.
-func others() []*contender {
+// namespaces and mounts that brig makes. run.sh has copied what it could.
+func (b bench) others() []*contender {
 	table := []contender{
 		{name: "bubblewrap", argv: []string{
 			"bwrap", "--unshare-all", "--die-with-parent", "--new-session",
@@ -126,7 +126,10 @@ func others() []*contender {
 	}
 	var found []*contender
 	for i := range table {
-		path, err := exec.LookPath(table[i].argv[0])
+		path, err := exec.LookPath(b.path(table[i].argv[0]))
+		if err != nil {
+			path, err = exec.LookPath(table[i].argv[0])
+		}
 		if err != nil {
 			continue
 		}

@@ -63,7 +63,7 @@ type group struct {
 // report measures everything.
 func (b bench) report() (report, error) {
 	var r report
-	rivals, err := leaveOutBroken(others())
+	rivals, err := leaveOutBroken(b.others())
 	if err != nil {
 		return r, err
 	}

@@ -3,7 +3,6 @@ package probe
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -140,18 +139,23 @@ func cacheDir(h *Host) string {
 }
 
 // recall replaces presumptions by what Try has found earlier. A cache that is
-// not the caller's own, damaged, of another host or too old is not believed.
+// not the caller's own, damaged, of another host or too old is not believed. The
+// caller's own goes with that: to read it again costs each run more than all else
+// that Quick does.
 func (h *Host) recall(uts *unix.Utsname) {
 	dir := cacheDir(h)
 	if dir == "" {
 		return
 	}
 	data, age, err := readOwn(dir+"/"+cacheName, h.UID)
-	if err != nil {
+	var c cached
+	if errors.Is(err, errOld) || err == nil && (json.Unmarshal(data, &c) != nil || c.Version != cacheVersion || c.Key != currentKey(h, uts)) {
+		if ownDir(dir, h.UID) {
+			_ = unix.Unlink(dir + "/" + cacheName)
+		}
 		return
 	}
-	var c cached
-	if json.Unmarshal(data, &c) != nil || c.Version != cacheVersion || c.Key != currentKey(h, uts) {
+	if err != nil {
 		return
 	}
 	for name, found := range c.Facts {
@@ -167,6 +171,9 @@ func (h *Host) recall(uts *unix.Utsname) {
 
 // errForeign says that a file is not one that the caller alone can have written.
 var errForeign = errors.New("not a small regular file that only its owner, the caller, can write")
+
+// errOld says that a file is the caller's own, and not to be believed any more.
+var errOld = errors.New("written too long ago, or in the future")
 
 // readOwn reads a small file that nobody but the caller can have written, and
 // tells for how long it has been as it is.
@@ -184,7 +191,7 @@ func readOwn(path string, uid uint32) (data []byte, age time.Duration, err error
 		return nil, 0, errForeign
 	}
 	if age = time.Since(time.Unix(st.Mtim.Unix())); age < -time.Minute || age > cacheExpiry {
-		return nil, 0, fmt.Errorf("%s is %v old", path, age)
+		return nil, 0, errOld
 	}
 	buf := make([]byte, st.Size+1)
 	n, err := unix.Read(fd, buf)
