@@ -2,15 +2,19 @@
 # Everything that `make test` proves, after deps and build: the linter, each fuzz
 # target for FUZZTIME or FUZZTIME_OTHERS, all tests as an ordinary user and, where
 # possible, as root, the suite in virtual machines, and that nothing was left
-# behind. Every stage runs even if an earlier one failed. It closes with the tests
-# that were skipped and the result of each package.
+# behind. Every stage runs even if an earlier one failed. The machines run beside
+# the tests as user and root, which wait for half of their time. It closes with the
+# tests that were skipped and the result of each package.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 export FUZZTIME=${FUZZTIME:-60s} FUZZTIME_OTHERS=${FUZZTIME_OTHERS:-10s}
 export GO=${GO:-go}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/brig-test.XXXXXX")
-trap 'rm -rf "$dir"' EXIT
+machines= # the process that runs them
+trap '[[ -z $machines ]] || kill "$machines"; rm -rf "$dir"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 chmod 755 "$dir"
 export BRIG_TEST_DIR=$dir
 export BRIG_TEST_SKIPS=$dir/skips
@@ -52,22 +56,45 @@ tests_as_root() {
 }
 
 # The suite on other systems: who starts the machines does not matter. It prints
-# each test, for it is the only one that is told of. Each machine is a CPU's
-# load, so both run at once, emulated for minutes: what control groups and service
-# managers contribute to is run as a user in one machine and as root in the other
-# (-short), all scripts if BRIG_TEST_MACHINES is whole; the limits, variants and
-# what is left in both roles of both. `make vm-test` leaves out nothing.
+# each test, for it is the only one that is told of. Where they have to be
+# emulated, each is a CPU's load for minutes: what control groups and service
+# managers contribute to is then run as a user in one machine and as root in the
+# other (-short), all scripts if BRIG_TEST_MACHINES is whole; the limits, variants
+# and what is left in both roles of both. `make vm-test` leaves out nothing.
+#
+# They run behind the tests for which somebody waits. The tests that measure wait
+# for the others to end.
+begin_machines() {
+	local part=(-test.short)
+	[[ ${BRIG_TEST_MACHINES-} != whole ]] || part=()
+	"$GO" test -c -tags machines -o "$dir/machines.test" ./e2e/vm || return
+	(
+		cd e2e/vm || exit 1
+		BRIG_TEST_ALONE=$dir/alone exec nice -n 5 "$dir/machines.test" -test.timeout 60m -test.v "${part[@]}" -test.run '^TestMachines$'
+	) >"$dir/machines.out" 2>&1 &
+	machines=$!
+}
+
+# end_machines waits for them, tells them that they are alone, and keeps how they
+# ended for the stage.
+end_machines() {
+	echo 1 >"$dir/machines.rc"
+	[[ -n $machines ]] || return # their build has failed
+	local begin=$SECONDS
+	touch "$dir/alone"
+	wait "$machines"
+	echo $? >"$dir/machines.rc"
+	machines=
+	echo "-- the machines took $((SECONDS - begin)) s longer than all that"
+}
+
 tests_in_machines() {
-	local part=(-short)
-	case ${BRIG_TEST_MACHINES-} in
-	off)
+	if [[ ${BRIG_TEST_MACHINES-} == off ]]; then
 		echo "not run: BRIG_TEST_MACHINES is off; run make vm-test"
 		return
-		;;
-	whole) part=() ;;
-	esac
-	"$GO" test -tags machines -count=1 -timeout 60m -v "${part[@]}" -run '^TestMachines$' \
-		-skip '^TestMachines$/^debian12$/^root$|^TestMachines$/^debian13$/^user$' ./e2e/vm
+	fi
+	cat "$dir/machines.out"
+	return "$(<"$dir/machines.rc")"
 }
 
 # Fuzz targets are found, not listed: a new one cannot be forgotten. They are
@@ -96,8 +123,10 @@ echo "== what brig finds here"
 bin/brig doctor --json || true
 stage lint make --no-print-directory lint
 stage fuzz fuzz
+[[ ${BRIG_TEST_MACHINES-} == off ]] || begin_machines
 stage user tests_as_user
 stage root tests_as_root
+[[ ${BRIG_TEST_MACHINES-} == off ]] || end_machines
 stage machines tests_in_machines
 stage leaks leaks
 

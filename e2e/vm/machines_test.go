@@ -21,10 +21,14 @@ import (
 )
 
 const (
-	// emulated is how many times longer a script may take where there is no KVM.
-	emulated = "8"
+	// emulated is how many times longer a script may take where there is no KVM,
+	// while other tests run on the same processors.
+	emulated = "16"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
 	suiteTime = 1500
+	// aloneVariable names a file that comes to be when nothing else runs here any
+	// more. What measures in machines waits for it.
+	aloneVariable = "BRIG_TEST_ALONE"
 )
 
 // outside are the tests of the suite that look at the source, or bring a kernel
@@ -95,7 +99,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	}
 	t.Cleanup(m.kill)
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
-	g := &guest{machine: m, slow: why != "", logs: logs}
+	g := &guest{machine: m, slow: why != "", part: why != "" && testing.Short(), logs: logs}
 
 	// A line in the journal for each scope would cost an emulated processor more
 	// than the scope does.
@@ -103,22 +107,30 @@ func testSystem(t *testing.T, s system, disk string) {
 	g.must(t, m.user, "systemctl --user log-level warning")
 
 	t.Run("sessions", g.testSessions)
-	t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
-	t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
-	t.Run("limits", func(t *testing.T) {
-		defer g.delegateAll(t)()
-		defer g.processors(t)()
-		t.Run("user", func(t *testing.T) { g.scripts(t, m.user, "limits") })
-		t.Run("root", func(t *testing.T) { g.scripts(t, m.root, "limits") })
-	})
-	t.Run("groups", func(t *testing.T) {
-		t.Run("user", func(t *testing.T) { g.groups(t, m.user) })
-		t.Run("root", func(t *testing.T) { g.groups(t, m.root) })
-	})
+	if !g.part || s.part == "user" {
+		t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
+	}
+	if !g.part || s.part == "root" {
+		t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
+	}
+	inBoth := func(t *testing.T, test func(t *testing.T, s *session)) {
+		t.Run("user", func(t *testing.T) { test(t, m.user) })
+		t.Run("root", func(t *testing.T) { test(t, m.root) })
+	}
+	t.Run("groups", func(t *testing.T) { inBoth(t, g.groups) })
 	for _, name := range s.more {
 		t.Run(name, func(t *testing.T) { g.scripts(t, m.user, name) })
 	}
 	t.Run("variants", g.testVariants)
+	t.Run("limits", func(t *testing.T) {
+		defer g.delegateAll(t)()
+		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "limits") })
+		alone(t)
+		defer g.processors(t)()
+		t.Run("measured", func(t *testing.T) {
+			inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
+		})
+	})
 	t.Run("left", g.testNothingLeft)
 	t.Logf("QEMU used %v of CPU time", m.cpuTime())
 	t.Run("panic", g.testPanic)
@@ -128,7 +140,25 @@ func testSystem(t *testing.T, s system, disk string) {
 type guest struct {
 	*machine
 	slow bool
+	part bool   // run a part of the suite, in one role
 	logs string // the directory for what tests print while they run
+}
+
+// alone waits until nothing else runs here, where somebody is to say so.
+func alone(t *testing.T) {
+	name := os.Getenv(aloneVariable)
+	if name == "" {
+		return
+	}
+	for begin := time.Now(); ; time.Sleep(time.Second / 4) {
+		if _, err := os.Stat(name); err == nil {
+			t.Logf("waited %v to be alone", since(begin))
+			return
+		}
+		if time.Since(begin) > suiteTime*time.Second {
+			t.Fatalf("%s did not come to be", name)
+		}
+	}
 }
 
 // must runs a shell command in a session and fails the test unless it
@@ -179,11 +209,11 @@ const groupScripts = "^TestScripts$/^(cgroup-manager|delegation|doctor|hostile-p
 	"limit-(memory.*|processes|time)|memory_.*|peak_.*|result|signals-stop|stats|usage)$"
 
 // suite runs all that looks at a kernel, with fewer sandboxes in the tests that
-// make many; with -short what control groups and service managers contribute to.
+// make many; in part, what control groups and service managers contribute to.
 func (g *guest) suite(t *testing.T, s *session) {
 	t.Helper()
 	args := []string{"-test.skip", "^(" + outside + "|TestMachine)$"}
-	if testing.Short() {
+	if g.part {
 		args = []string{"-test.run", groupScripts}
 		t.Logf("all else is left to the host and to make vm-test: %s", groupScripts)
 	}
