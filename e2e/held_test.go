@@ -193,7 +193,8 @@ func TestReviewKilled(t *testing.T) {
 	}
 }
 
-// killBoth ends brig and the process that asks, before either sees the other's end.
+// killBoth ends brig and the process that asks, before either sees the other's
+// end, and waits until nothing of them holds a lock any more.
 func (s *session) killBoth() {
 	s.t.Helper()
 	asker := s.asker()
@@ -207,6 +208,10 @@ func (s *session) killBoth() {
 		}
 	}
 	_ = s.cmd.Wait()
+	// It is this process's now, which takes in orphans: see sandboxtest.Leaks.
+	if _, err := syscall.Wait4(asker, nil, 0, nil); err != nil {
+		s.t.Fatalf("the process that asked: %v", err)
+	}
 }
 
 // TestReviewKilledWhileApplying ends both at random moments of an apply, of which
