@@ -36,7 +36,7 @@ func TestImagesKilled(t *testing.T) {
 	}
 	// Some thousand files, so that there is something to be killed in. On a slow
 	// machine fewer take as long.
-	runs, dirs := 15, 40
+	runs, dirs := 30, 40
 	if slow() > 1 {
 		runs, dirs = 9, 8
 	}

@@ -24,7 +24,7 @@ const (
 	// host. Debian's is Linux 6.1.
 	oldKernel = "linux.uml"
 	// oldKernelTime bounds the whole life of the guest.
-	oldKernelTime = 8 * time.Minute
+	oldKernelTime = 4 * time.Minute
 	// guestDisk is the size of the guest's disk, which is sparse.
 	guestDisk = 512 << 20
 	// guestNobody is as whom root runs the guest: a kernel under test gets no

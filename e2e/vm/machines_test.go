@@ -22,8 +22,8 @@ import (
 
 const (
 	// emulated is how many times longer a script may take where there is no KVM,
-	// while other tests run on the same processors.
-	emulated = "16"
+	// and shared while other tests run on the same processors.
+	emulated, shared = "8", "16"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
 	suiteTime = 1500
 	// aloneVariable names a file that comes to be when nothing else runs here any
@@ -144,21 +144,27 @@ type guest struct {
 	logs string // the directory for what tests print while they run
 }
 
-// alone waits until nothing else runs here, where somebody is to say so.
-func alone(t *testing.T) {
+// isAlone tells whether nothing else runs here, as far as somebody is to say so.
+func isAlone() bool {
 	name := os.Getenv(aloneVariable)
 	if name == "" {
-		return
+		return true
 	}
-	for begin := time.Now(); ; time.Sleep(time.Second / 4) {
-		if _, err := os.Stat(name); err == nil {
-			t.Logf("waited %v to be alone", since(begin))
-			return
-		}
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// alone waits until nothing else runs here.
+func alone(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	for !isAlone() {
 		if time.Since(begin) > suiteTime*time.Second {
-			t.Fatalf("%s did not come to be", name)
+			t.Fatalf("%s did not come to be", os.Getenv(aloneVariable))
 		}
+		time.Sleep(time.Second / 4)
 	}
+	t.Logf("waited %v to be alone", since(begin))
 }
 
 // must runs a shell command in a session and fails the test unless it
@@ -249,7 +255,11 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 		"TMPDIR=/var/tmp", // on the disk, where io can be limited
 		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
 	if g.slow {
-		env = append(env, "BRIG_TEST_SLOW="+emulated)
+		factor := emulated
+		if !isAlone() {
+			factor = shared
+		}
+		env = append(env, "BRIG_TEST_SLOW="+factor)
 	}
 	name := strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestMachines/")+"/"+pkg, "/", "-")
 	skips := "/tmp/brig-test-skips-" + name
