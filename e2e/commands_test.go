@@ -37,6 +37,17 @@ const slowVariable = "BRIG_TEST_SLOW"
 // testKey finds the running test in a script's values.
 type testKey struct{}
 
+// leave removes a script's home. What an image store holds may belong to
+// subordinate ids, which only brig can remove: a script that ended early has not.
+func leave(home string) {
+	if _, err := os.Stat(filepath.Join(home, ".local", "share", "brig")); err == nil {
+		cmd := exec.Command(filepath.Join(brigDir, "brig"), "prune", "--all", "--containers")
+		cmd.Env = append(os.Environ(), "HOME="+home)
+		_ = cmd.Run() // what is left is found by who looks for leaks
+	}
+	_ = os.RemoveAll(home)
+}
+
 // setup gives each script a PATH with the brig under test in front and a home
 // of its own, which is not below the working directory: brig never gives a job
 // the caller's home or what lies above it.
@@ -45,7 +56,7 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	env.Defer(func() { _ = os.RemoveAll(home) })
+	env.Defer(func() { leave(home) })
 	if os.Geteuid() == 0 {
 		// Root's sandboxes run with ids that cannot enter root's private
 		// directories; an ordinary user's stay private, as they are by default.

@@ -40,7 +40,7 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // others to wait for also does more for a CPU of the host. See guest.processors.
 var tcg = processor{
 	qemu: []string{"-accel", "tcg,thread=multi", "-cpu", "max,erms=off,xsave=off,smap=off,smep=off,pku=off,la57=off"},
-	kernel: "maxcpus=1 norandmaps tsc=reliable clocksource=tsc mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
+	kernel: "maxcpus=1 nohz=off highres=off audit=0 norandmaps tsc=reliable clocksource=tsc mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
 		"systemd.default_timeout_start_sec=600",
 }
 

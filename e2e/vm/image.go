@@ -28,15 +28,15 @@ const buildTime = 15 * time.Minute
 type system struct {
 	name  string // of its tests
 	suite string // of Debian
-	// part is the role in which it runs the suite where it runs it in one.
-	part string
+	// role is that in which it runs its part of the suite where the systems share it.
+	role string
 	// more names the scripts below testdata/machine for what only this one has.
 	more []string
 }
 
 var systems = []system{
-	{name: "debian12", suite: "bookworm", part: "user"},
-	{name: "debian13", suite: "trixie", part: "root", more: []string{"podman"}},
+	{name: "debian12", suite: "bookworm", role: "user"},
+	{name: "debian13", suite: "trixie", role: "root", more: []string{"podman"}},
 }
 
 func systemNamed(name string) (system, error) {

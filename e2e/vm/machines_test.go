@@ -22,8 +22,8 @@ import (
 
 const (
 	// emulated is how many times longer a script may take where there is no KVM,
-	// and shared while other tests run on the same processors.
-	emulated, shared = "8", "16"
+	// and busy while other tests run on the same processors.
+	emulated, busy = "8", "16"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
 	suiteTime = 1500
 	// aloneVariable names a file that comes to be when nothing else runs here any
@@ -99,7 +99,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	}
 	t.Cleanup(m.kill)
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
-	g := &guest{machine: m, slow: why != "", part: why != "" && testing.Short(), logs: logs}
+	g := &guest{machine: m, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
 
 	// A line in the journal for each scope would cost an emulated processor more
 	// than the scope does.
@@ -107,10 +107,10 @@ func testSystem(t *testing.T, s system, disk string) {
 	g.must(t, m.user, "systemctl --user log-level warning")
 
 	t.Run("sessions", g.testSessions)
-	if !g.part || s.part == "user" {
+	if !g.shared || s.role == "user" {
 		t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
 	}
-	if !g.part || s.part == "root" {
+	if !g.shared || s.role == "root" {
 		t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
 	}
 	inBoth := func(t *testing.T, test func(t *testing.T, s *session)) {
@@ -139,9 +139,9 @@ func testSystem(t *testing.T, s system, disk string) {
 // guest is a machine under test.
 type guest struct {
 	*machine
-	slow bool
-	part bool   // run a part of the suite, in one role
-	logs string // the directory for what tests print while they run
+	slow   bool
+	shared bool   // one role has one part of the suite, in one machine
+	logs   string // the directory for what tests print while they run
 }
 
 // isAlone tells whether nothing else runs here, as far as somebody is to say so.
@@ -209,26 +209,6 @@ func (g *guest) scripts(t *testing.T, s *session, name string, wrap ...string) {
 	g.test(t, s, "e2e", []string{"BRIG_TEST_MACHINE=" + name}, wrap, "-test.run", "^TestMachine$", "-test.parallel=1")
 }
 
-// groupScripts are the scripts of the suite to whose outcome control groups and
-// service managers contribute.
-const groupScripts = "^TestScripts$/^(cgroup-manager|delegation|doctor|hostile-processes|isolation_cgroup|judge|lesson-09-.*|" +
-	"limit-(memory.*|processes|time)|memory_.*|peak_.*|result|signals-stop|stats|usage)$"
-
-// suite runs all that looks at a kernel, with fewer sandboxes in the tests that
-// make many; in part, what control groups and service managers contribute to.
-func (g *guest) suite(t *testing.T, s *session) {
-	t.Helper()
-	args := []string{"-test.skip", "^(" + outside + "|TestMachine)$"}
-	if g.part {
-		args = []string{"-test.run", groupScripts}
-		t.Logf("all else is left to the host and to make vm-test: %s", groupScripts)
-	}
-	if g.slow {
-		args = append(args, "-runs=60")
-	}
-	g.test(t, s, "e2e", nil, nil, args...)
-}
-
 // groups runs the tests of control groups below the command line: the drivers'
 // own, and the pausing and stopping of jobs by way of the library.
 func (g *guest) groups(t *testing.T, s *session) {
@@ -257,7 +237,7 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 	if g.slow {
 		factor := emulated
 		if !isAlone() {
-			factor = shared
+			factor = busy
 		}
 		env = append(env, "BRIG_TEST_SLOW="+factor)
 	}
