@@ -66,7 +66,7 @@ test: deps build
 	e2e/test.sh
 
 # The whole suite in both virtual machines with systemd, as a user and as root.
-# make test has each role in one of them. The first run makes the machines' images.
+# Emulated, make test has each script once. The first run makes the machines' images.
 vm-test: deps build
 	$(GO) test -tags machines -count=1 -timeout 60m -v ./e2e/vm
 
@@ -79,8 +79,9 @@ vm-shell: deps build
 bench: deps build
 	e2e/bench/run.sh
 
-lint: bin/tools/golangci-lint-$(GOLANGCI_VERSION)
-	$< run ./...
+# What is embedded has to be there before anything can be read.
+lint: deps build bin/tools/golangci-lint-$(GOLANGCI_VERSION)
+	bin/tools/golangci-lint-$(GOLANGCI_VERSION) run ./...
 
 # Built from source at one version. The file's name carries the version, so
 # that a new one is built when it changes.

@@ -13,6 +13,7 @@ needed=(
 	"command -v pkg-config|pkg-config"
 	"command -v git|git"
 	"command -v column|bsdextrautils"
+	"command -v pgrep|procps"
 	"command -v setpriv|util-linux"
 	"command -v aarch64-linux-gnu-gcc|gcc-aarch64-linux-gnu"
 	"test -e /usr/aarch64-linux-gnu/include/asm/unistd.h || test -e /usr/include/aarch64-linux-gnu/asm/unistd.h|libc6-dev-arm64-cross"

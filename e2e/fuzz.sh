@@ -1,13 +1,27 @@
 #!/usr/bin/env bash
-# Fuzzes one target for a while: fuzz.sh PACKAGE-DIRECTORY TARGET DURATION
+# Fuzzes one target for a while: fuzz.sh PACKAGE-DIRECTORY TARGET DURATION [PROGRAM],
+# with the package's tests as a program where they were built before
+# (go test -c -fuzz=.).
 set -uo pipefail
 
-dir=$1 target=$2 duration=$3
+dir=$1 target=$2 duration=$3 program=${4-}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-if "${GO:-go}" test -run=NONE -fuzz="^$target\$" -fuzztime="$duration" -parallel=1 "$dir" >"$log" 2>&1; then
-	tail -n 1 "$log" | sed "s/^/$target: /"
+flags=(-run=NONE -fuzz="^$target\$" -fuzztime="$duration" -parallel=1)
+if [[ -n $program ]]; then
+	cache=$("${GO:-go}" env GOCACHE)/fuzz/$("${GO:-go}" list "$dir") # where go test keeps what it found before
+	command=(env -C "$dir" "$program" "${flags[@]/#-/-test.}" -test.fuzzcachedir="$cache")
+else
+	command=("${GO:-go}" test "${flags[@]}" "$dir")
+fi
+if "${command[@]}" >"$log" 2>&1; then
+	said=$(grep '^fuzz: elapsed' "$log" | tail -n 1)
+	[[ -n $said ]] || { # it says so for a target that it does not have, too
+		echo "$target: nothing was fuzzed: $(cat "$log")"
+		exit 1
+	}
+	echo "$target: ok, $said"
 	exit 0
 fi
 

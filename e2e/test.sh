@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Everything that `make test` proves, after deps and build: the linter, each fuzz
-# target for FUZZTIME or FUZZTIME_OTHERS, all tests as an ordinary user and, where
-# possible, as root, the suite in virtual machines, and that nothing was left
-# behind. Every stage runs even if an earlier one failed. The machines run beside
+# Everything that `make test` proves, after deps and build: each fuzz target for
+# FUZZTIME or FUZZTIME_OTHERS, all tests as an ordinary user and, where possible,
+# as root, the suite in virtual machines, and that nothing was left behind. Every stage runs even if an earlier one failed. The machines run beside
 # the tests as user and root, which wait for half of their time. It closes with the
 # tests that were skipped and the result of each package.
 set -uo pipefail
@@ -82,10 +81,11 @@ tests_as_root() {
 
 # The suite on other systems: who starts the machines does not matter. It prints
 # each test, for it is the only one that is told of. Where they have to be
-# emulated, each is a CPU's load for minutes: what control groups and service
-# managers contribute to is then run as a user in one machine and as root in the
-# other (-short), all scripts if BRIG_TEST_MACHINES is whole; the limits, variants
-# and what is left in both roles of both. `make vm-test` leaves out nothing.
+# emulated, each is a CPU's load for minutes: the two then share the suite, which
+# is run as a user in one and as root in the other (-short), and by each as a whole
+# if BRIG_TEST_MACHINES is whole; what control groups and service managers
+# contribute to is run by both, the limits, variants and what is left in both roles
+# of both. `make vm-test` has all of it in both roles of both.
 #
 # The tests in them that measure wait until nothing else runs here.
 begin_machines() {
@@ -103,10 +103,20 @@ begin_old_kernel() {
 	begin old-kernel env -C e2e BRIG_BIN="$PWD/bin/brig" "$dir/old-kernel.test" -test.v -test.run '^TestOldKernel$'
 }
 
+fuzz_program() {
+	printf '%s/fuzz%s.test' "$dir" "${1//[.\/]/-}"
+}
+
 # Fuzz targets are found, not listed: a new one cannot be forgotten. They are
 # pure, so who runs them does not matter; each gets one worker, and five share a
 # CPU. What reads policies, ids and plans gets FUZZTIME, the others a sixth of it.
+# They are built ahead, one package after the other: started side by side with
+# nothing built, each would build the same libraries for itself.
 fuzz() {
+	local file package
+	grep -rl --include='*_test.go' '^func Fuzz' . | xargs dirname | sort -u | while read -r package; do
+		"$GO" test -c -fuzz=. -o "$(fuzz_program "$package")" "$package" || exit
+	done || return
 	grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
 		local time=$FUZZTIME_OTHERS
 		case $file in
@@ -114,7 +124,7 @@ fuzz() {
 		./policy/* | ./userns/* | ./sandbox/plan/*) time=$FUZZTIME ;;
 		esac
 		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
-			printf '%s %s %s\n' "$(dirname "$file")" "$target" "$time"
+			printf '%s %s %s %s\n' "$(dirname "$file")" "$target" "$time" "$(fuzz_program "$(dirname "$file")")"
 		done
 	done | sort -rk3 | xargs -r -P "$((5 * $(nproc)))" -L 1 e2e/fuzz.sh
 }
@@ -127,7 +137,6 @@ leaks() {
 echo
 echo "== what brig finds here"
 bin/brig doctor --json || true
-stage lint make --no-print-directory lint
 stage fuzz fuzz
 [[ ${BRIG_TEST_MACHINES-} == off ]] || begin_machines
 [[ $(id -u) -ne 0 ]] || begin_old_kernel

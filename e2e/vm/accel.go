@@ -31,7 +31,8 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // it again for each address at which it finds it, and that is most of a process's
 // start. The time is the processor's own counter, since the other clocks are
 // devices, whose emulation stops the processor; it can be relied on because it is
-// the host's.
+// the host's. A tick comes at fixed times, since QEMU's main loop is woken by each
+// timer that the kernel sets anew; then time is told in steps of 4 ms.
 //
 // It starts one of its two processors. QEMU before 8.1 may keep code that one
 // processor has translated while another one changed it, and the kernel changes
