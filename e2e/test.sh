@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Everything that `make test` proves, after deps and build: each fuzz target for
 # FUZZTIME or FUZZTIME_OTHERS, all tests as an ordinary user and, where possible,
-# as root, the suite in virtual machines, and that nothing was left behind. Every stage runs even if an earlier one failed. The machines run beside
-# the tests as user and root, which wait for half of their time. It closes with the
-# tests that were skipped and the result of each package.
+# as root, the suite in virtual machines, and that nothing was left behind. Every
+# stage runs even if an earlier one failed. The machines run beside all of it:
+# tests as user and root wait for half of their time. It closes with the tests that
+# were skipped and the result of each package.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -137,8 +138,8 @@ leaks() {
 echo
 echo "== what brig finds here"
 bin/brig doctor --json || true
-stage fuzz fuzz
 [[ ${BRIG_TEST_MACHINES-} == off ]] || begin_machines
+stage fuzz fuzz
 [[ $(id -u) -ne 0 ]] || begin_old_kernel
 stage user tests_as_user
 stage root tests_as_root

@@ -175,7 +175,7 @@ func (x *changer) spec(o *engine.Overlay, write, copies bool) (*sandbox.Spec, er
 		}
 		lower = policy.CopyOnWrite
 	}
-	mounts := append(slices.Clone(p.Filesystem.Mounts), bind(x.self, insideProgram, policy.ReadOnly))
+	mounts := append(slices.Clone(p.Filesystem.Mounts), program(x.self))
 	if o.Held == nil {
 		mounts = append(mounts, bind(o.Upper, insideUpper, access))
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -137,7 +138,7 @@ func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
 		return nil, err
 	}
 	p.Filesystem.Mounts = append(slices.Clone(p.Filesystem.Mounts),
-		policy.Mount{Type: policy.Bind, Source: u.self, Target: insideProgram, Access: policy.ReadOnly},
+		program(u.self),
 		policy.Mount{Type: policy.Bind, Source: dir, Target: insideDir, Access: policy.ReadWrite})
 	spec := sandbox.NewSpec(p, append([]string{insideProgram}, args...)...)
 	spec.Dir = "/"
@@ -148,6 +149,25 @@ func (u *unpacker) spec(dir string, args ...string) (*sandbox.Spec, error) {
 		p.User.Map = policy.MapKeepID // and no less
 	}
 	return spec, nil
+}
+
+// program gives a sandbox this program. Called by root the ids inside are not
+// root's, and reach nothing below a directory that is closed to others, as root's
+// home is: from there it is copied.
+func program(self string) policy.Mount {
+	m := policy.Mount{Type: policy.Bind, Source: self, Target: insideProgram, Access: policy.ReadOnly}
+	if os.Getuid() != 0 {
+		return m
+	}
+	for dir := filepath.Dir(self); ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || info.Mode()&0o001 == 0 {
+			m.Access = policy.Copy
+			return m
+		}
+		if dir == "/" {
+			return m
+		}
+	}
 }
 
 // run runs one job and reads its answer.
