@@ -18,13 +18,12 @@ else
 	command=("${GO:-go}" test "${flags[@]}" "$dir")
 fi
 
-# enough insists that something was fuzzed: a target that is not there is no error
-# to Go, and neither is one that ran as good as never.
-enough() {
+# passed tells how much was fuzzed. A target that is not there is no error to Go.
+passed() {
 	local said
 	said=$(grep '^fuzz: elapsed' "$log" | tail -n 1)
-	if [[ ! $said =~ execs:\ ([0-9]+) || ${BASH_REMATCH[1]} -lt 10 ]]; then
-		sed "s/^/$target: hardly fuzzed: /" "$log"
+	if [[ -z $said ]]; then
+		sed "s/^/$target: not fuzzed: /" "$log"
 		exit 1
 	fi
 	echo "$target: $said${1-}"
@@ -32,7 +31,7 @@ enough() {
 }
 
 if "${command[@]}" >"$log" 2>&1; then
-	enough
+	passed
 fi
 
 # Go before 1.27 may report the end of the time itself as a failure
@@ -40,7 +39,7 @@ fi
 # and the one line below the failure is that of the deadline.
 said=$(sed -n '/^--- FAIL/,/^FAIL/{/^--- FAIL/d;/^FAIL/d;p}' "$log")
 if [[ $said == "    context deadline exceeded" ]] && ! grep -q 'Failing input written' "$log"; then
-	enough '; the time is up, nothing was found'
+	passed '; the time is up, nothing was found'
 fi
 sed "s/^/$target: /" "$log"
 exit 1
