@@ -34,7 +34,7 @@ func (g *guest) suite(t *testing.T, s *session) {
 		args = append(args, "-test.run", "^(TestScripts|TestFullDisk.*)$")
 	}
 	if g.slow {
-		args = append(args, "-runs=30")
+		args = append(args, "-runs=60")
 	}
 	g.test(t, s, "e2e", nil, nil, args...)
 }
