@@ -78,11 +78,15 @@ func newUpperDir(kind policy.UserMap) (*upperDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for what the job writes: %w", err)
 	}
-	name := string(kind) + "-" + rand.Text()
-	u := &upperDir{path: filepath.Join(root, name)}
-	// Locked before it exists, so that no sweep ever sees it unlocked.
-	if u.lock, err = lockFile(u.path + ".lock"); err != nil {
-		return nil, err
+	u := &upperDir{}
+	for try := 0; u.lock == nil; try++ {
+		u.path = filepath.Join(root, string(kind)+"-"+rand.Text())
+		// Locked before it exists, so that no sweep ever sees it unlocked. The lock
+		// alone may be seen, and taken for what a killed brig has left.
+		u.lock, err = lockFile(u.path+".lock", os.O_CREATE)
+		if err != nil && (try >= 10 || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.ENOENT)) {
+			return nil, err
+		}
 	}
 	err = os.MkdirAll(u.data(), 0o700)
 	if err == nil && kind == policy.MapIsolated && os.Getuid() != 0 {
@@ -97,13 +101,22 @@ func newUpperDir(kind policy.UserMap) (*upperDir, error) {
 	return u, nil
 }
 
-// lockFile makes and locks a file. The lock ends with its last descriptor.
-func lockFile(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+// lockFile locks a file, which with os.O_CREATE it makes. The lock ends with its
+// last descriptor. The error is EWOULDBLOCK where another has it, and ENOENT where
+// it was removed before it was locked: what has no name keeps nobody out.
+func lockFile(name string, create int) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|create|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking a directory for what the job writes: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	var open, named unix.Stat_t
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		err = errors.Join(unix.Fstat(int(f.Fd()), &open), unix.Lstat(name, &named))
+	}
+	if err == nil && open.Ino != named.Ino {
+		err = unix.ENOENT
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("locking %s: %w", name, err)
 	}
@@ -175,11 +188,15 @@ func sweepUppers(ctx context.Context, s *attempt) {
 		return
 	}
 	for _, e := range entries {
-		if !e.IsDir() || ctx.Err() != nil || filepath.Join(root, e.Name()) == s.upper.path {
+		dir := filepath.Join(root, e.Name())
+		if name, ok := strings.CutSuffix(dir, ".lock"); ok && !e.IsDir() {
+			sweepLock(name)
 			continue
 		}
-		dir := filepath.Join(root, e.Name())
-		lock, err := lockFile(dir + ".lock")
+		if !e.IsDir() || ctx.Err() != nil || dir == s.upper.path {
+			continue
+		}
+		lock, err := lockFile(dir+".lock", os.O_CREATE)
 		if err != nil {
 			continue // in use
 		}
@@ -196,6 +213,20 @@ func sweepUppers(ctx context.Context, s *attempt) {
 		}
 		u.lock.Close()
 	}
+}
+
+// sweepLock removes the lock of a directory that is not there: its brig was killed
+// before it made it, or a sweep after it removed it. While it is locked nobody
+// makes it.
+func sweepLock(dir string) {
+	lock, err := lockFile(dir+".lock", 0)
+	if err != nil {
+		return // in use, or gone
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		_ = os.Remove(dir + ".lock")
+	}
+	lock.Close()
 }
 
 // upperWatch holds the scratch limit on an upper directory, where no file

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,11 +198,22 @@ func TestUpperDirectorySwept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lock, err := lockFile(used + ".lock")
+	lock, err := lockFile(used+".lock", os.O_CREATE)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
+	// The locks of brigs that have not made their directories: one was killed, the
+	// other is about to.
+	orphan, young := root+"/isolated-ORPHAN.lock", root+"/single-YOUNG.lock"
+	if err := os.WriteFile(orphan, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	held, err := lockFile(young, os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
 	runOn(t, spec, oldHost(t, spec))
 	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the stale directory of a policy with map auto is still there: %v", err)
@@ -211,6 +224,50 @@ func TestUpperDirectorySwept(t *testing.T) {
 	if _, err := os.Stat(used); err != nil {
 		t.Errorf("the directory in use is gone: %v", err)
 	}
+	if _, err := os.Stat(orphan); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the lock without a directory is still there: %v", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Errorf("the lock of a directory to come is gone: %v", err)
+	}
+}
+
+// TestLockFile: who has locked a file knows that nobody else can lock its name.
+func TestLockFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "x.lock")
+	if _, err := lockFile(name, 0); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("of no file: %v, want ENOENT", err)
+	}
+	first, err := lockFile(name, os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockFile(name, os.O_CREATE); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("of a locked file: %v, want EWOULDBLOCK", err)
+	}
+	first.Close()
+	// Two of each: makers that insist on the lock, and sweeps that remove it.
+	var wg sync.WaitGroup
+	var owners atomic.Int32
+	for range 2 {
+		wg.Go(func() {
+			for range 2000 {
+				if f, err := lockFile(name, os.O_CREATE); err == nil {
+					if n := owners.Add(1); n != 1 {
+						t.Errorf("%d have the lock", n)
+					}
+					owners.Add(-1)
+					f.Close()
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 2000 {
+				sweepLock(strings.TrimSuffix(name, ".lock"))
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestLaunchNamesOp pins that a failed step of a real launch says which.
