@@ -109,18 +109,26 @@ func lockFile(name string, create int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking a directory for what the job writes: %w", err)
 	}
-	var open, named unix.Stat_t
 	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		err = errors.Join(unix.Fstat(int(f.Fd()), &open), unix.Lstat(name, &named))
-	}
-	if err == nil && open.Ino != named.Ino {
-		err = unix.ENOENT
+		err = isNamed(f, name)
 	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("locking %s: %w", name, err)
 	}
 	return f, nil
+}
+
+// isNamed tells whether an open file is the one of that name: else ENOENT.
+func isNamed(f *os.File, name string) error {
+	var open, named unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(f.Fd()), &open), unix.Lstat(name, &named)); err != nil {
+		return err
+	}
+	if open.Dev != named.Dev || open.Ino != named.Ino {
+		return unix.ENOENT
+	}
+	return nil
 }
 
 func (u *upperDir) unlock() {

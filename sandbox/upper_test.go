@@ -245,6 +245,16 @@ func TestLockFile(t *testing.T) {
 	if _, err := lockFile(name, os.O_CREATE); !errors.Is(err, unix.EWOULDBLOCK) {
 		t.Errorf("of a locked file: %v, want EWOULDBLOCK", err)
 	}
+	// What was removed and made anew between opening and locking is another's.
+	if err := isNamed(first, name); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := isNamed(first, name); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("of a file that has lost its name: %v, want ENOENT", err)
+	}
 	first.Close()
 	// Two of each: makers that insist on the lock, and sweeps that remove it.
 	var wg sync.WaitGroup
