@@ -40,10 +40,12 @@ type testKey struct{}
 // leave removes a script's home. What an image store holds may belong to
 // subordinate ids, which only brig can remove: a script that ended early has not.
 func leave(home string) {
-	if _, err := os.Stat(filepath.Join(home, ".local", "share", "brig")); err == nil {
-		cmd := exec.Command(filepath.Join(brigDir, "brig"), "prune", "--all", "--containers")
-		cmd.Env = append(os.Environ(), "HOME="+home)
-		_ = cmd.Run() // what is left is found by who looks for leaks
+	for _, data := range []string{filepath.Join(home, ".local", "share"), filepath.Join(home, "data")} {
+		if _, err := os.Stat(filepath.Join(data, "brig")); err == nil {
+			cmd := exec.Command(filepath.Join(brigDir, "brig"), "prune", "--all", "--containers")
+			cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+data)
+			_ = cmd.Run() // what is left is found by who looks for leaks
+		}
 	}
 	_ = os.RemoveAll(home)
 }
