@@ -257,10 +257,7 @@ func (f *runFlags) verdict(result *sandbox.Result, err error) error {
 func cancelOnSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
-	// Not before the start: it costs threads, and a job that ends at once is
-	// gone by then. Until it is done a signal ends brig as it ends any program,
-	// and with it the sandbox.
-	late := time.AfterFunc(signalDelay, func() {
+	heed := func() {
 		signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT)
 		if !signal.Ignored(unix.SIGHUP) { // as nohup(1) has it
 			signal.Notify(ch, unix.SIGHUP)
@@ -268,11 +265,27 @@ func cancelOnSignal() (context.Context, func()) {
 		// Ctrl-Z would stop brig alone, and the job would run on without the
 		// limits that brig holds.
 		signal.Ignore(unix.SIGTSTP)
+	}
+	watch := func() {
 		for s := range ch {
 			if sig, ok := s.(unix.Signal); ok {
 				cancel(&sandbox.Cancelled{Signal: sig})
 			}
 		}
+	}
+	// One that brig was started to ignore, as a shell's script has it for
+	// whatever it puts into the background, would be lost until it is heeded.
+	if signal.Ignored(unix.SIGINT) || signal.Ignored(unix.SIGQUIT) || signal.Ignored(unix.SIGTERM) {
+		heed()
+		go watch()
+		return ctx, func() { cancel(nil) }
+	}
+	// Else not before the start: it costs threads, and a job that ends at once is
+	// gone by then. Until it is done a signal ends brig as it ends any program,
+	// and with it the sandbox.
+	late := time.AfterFunc(signalDelay, func() {
+		heed()
+		watch()
 	})
 	return ctx, func() { late.Stop(); cancel(nil) }
 }
