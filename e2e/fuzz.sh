@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes one target for a while: fuzz.sh PACKAGE-DIRECTORY TARGET DURATION [PROGRAM],
-# with the package's tests as a program where they were built before
-# (go test -c -fuzz=.).
+# with the package's tests as a program where they were built before, instrumented.
 set -uo pipefail
 
 dir=$1 target=$2 duration=$3 program=${4-}
@@ -18,12 +17,13 @@ else
 	command=("${GO:-go}" test "${flags[@]}" "$dir")
 fi
 
-# passed tells how much was fuzzed. A target that is not there is no error to Go.
+# passed tells how much was fuzzed. A target that is not there is no error to Go,
+# nor is a program that was built without what tells it which code it reaches.
 passed() {
 	local said
 	said=$(grep '^fuzz: elapsed' "$log" | tail -n 1)
-	if [[ -z $said ]]; then
-		sed "s/^/$target: not fuzzed: /" "$log"
+	if [[ -z $said ]] || grep -q 'not built with coverage instrumentation' "$log"; then
+		sed "s/^/$target: not fuzzed as it should be: /" "$log"
 		exit 1
 	fi
 	echo "$target: $said${1-}"
