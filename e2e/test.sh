@@ -10,6 +10,9 @@ cd "$(dirname "$0")/.." || exit 1
 
 export FUZZTIME=${FUZZTIME:-60s} FUZZTIME_OTHERS=${FUZZTIME_OTHERS:-10s}
 export GO=${GO:-go}
+# Tests are built as the binaries are, so that a library is compiled once: without
+# the C library, except what links libseccomp. Vetting is the linter's.
+export GOFLAGS="-trimpath -ldflags=-w -vet=off ${GOFLAGS-}" CGO_ENABLED=0
 dir=$(mktemp -d "${TMPDIR:-/tmp}/brig-test.XXXXXX")
 declare -A beside=() # the processes of stages that run beside others
 trap '[[ ${#beside[@]} -eq 0 ]] || kill "${beside[@]}"; rm -rf "$dir"' EXIT
@@ -61,15 +64,26 @@ said() {
 	return "$2"
 }
 
-# One package after the other: the leak tests look at the whole host, and the
-# sandboxes of another package are no leak.
+# go_test tests every package, one after the other: the leak tests look at the whole
+# host, and the sandboxes of another package are no leak.
+go_test() {
+	local all linked rc=0
+	all=$(CGO_ENABLED=1 "$GO" list -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./...) || return
+	linked=$(awk '/libseccomp/ { print $1 }' <<<"$all")
+	# shellcheck disable=SC2086 # these are lists
+	CGO_ENABLED=1 "$GO" test -count=1 -p 1 "$@" $linked || rc=1
+	# shellcheck disable=SC2046
+	"$GO" test -count=1 -p 1 "$@" $(awk '!/libseccomp/ { print $1 }' <<<"$all") || rc=1
+	return "$rc"
+}
+
 tests_as_user() {
 	if [[ $(id -u) -ne 0 ]]; then
-		BRIG_BIN=$PWD/bin/brig "$GO" test -count=1 -p 1 ./...
+		BRIG_BIN=$PWD/bin/brig go_test
 		return
 	fi
 	e2e/as-user.sh --prepare "$dir" || return
-	BRIG_BIN=$dir/src/bin/brig "$GO" test -count=1 -p 1 -exec "$PWD/e2e/as-user.sh" -skip '^TestOldKernel$' ./...
+	BRIG_BIN=$dir/src/bin/brig go_test -exec "$PWD/e2e/as-user.sh" -skip '^TestOldKernel$'
 }
 
 tests_as_root() {
@@ -77,7 +91,7 @@ tests_as_root() {
 		echo "skipped: this is uid $(id -u); run make test as root as well"
 		return
 	fi
-	BRIG_BIN=$PWD/bin/brig "$GO" test -count=1 -p 1 -skip '^TestOldKernel$' ./...
+	BRIG_BIN=$PWD/bin/brig go_test -skip '^TestOldKernel$'
 }
 
 # The suite on other systems: who starts the machines does not matter. It prints
@@ -113,12 +127,13 @@ fuzz_program() {
 # CPU. What reads policies, ids and plans gets FUZZTIME, the others a sixth of it.
 # They are built ahead, one package after the other: started side by side with
 # nothing built, each would build the same libraries for itself. What guides them is
-# our own code and that of modules, instrumented as -fuzz does it. With -fuzz it
-# would be the standard library as well, which takes minutes to build once more.
+# our own code and the TOML parser, instrumented as -fuzz does it. With -fuzz it would
+# be the standard library as well, which takes minutes to build once more.
 fuzz() {
 	local file package
 	grep -rl --include='*_test.go' '^func Fuzz' . | xargs dirname | sort -u | while read -r package; do
-		"$GO" test -c -gcflags='github.com/...=-d=libfuzzer' -o "$(fuzz_program "$package")" "$package" || exit
+		"$GO" test -c -gcflags='github.com/brig-sandbox/...=-d=libfuzzer' -gcflags='github.com/BurntSushi/...=-d=libfuzzer' \
+			-o "$(fuzz_program "$package")" "$package" || exit
 	done || return
 	grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
 		local time=$FUZZTIME_OTHERS
