@@ -166,9 +166,12 @@ func (c *Container) by() string {
 	return " by another command\n  fix: try again when that has ended"
 }
 
+// lockName is the file in a container's directory whose lock is the container's.
+const lockName = "lock"
+
 // lockFile takes the lock without waiting.
 func (c *Container) lockFile(flags, how int) error {
-	name := filepath.Join(c.dir, "lock")
+	name := filepath.Join(c.dir, lockName)
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s has just been removed", ErrNotFound, filepath.Base(c.dir))
@@ -279,7 +282,8 @@ func (c *Container) Remove(ctx context.Context) error {
 }
 
 // destroy removes the container's directory; what belongs to other ids with
-// those. The lock goes last.
+// those. The lock goes last, and with the directory for a sweep elsewhere, which
+// would make a new one in between.
 func (c *Container) destroy(ctx context.Context) error {
 	if err := os.RemoveAll(c.Data()); err != nil {
 		if len(c.IDs.UID) == 0 {
@@ -289,5 +293,19 @@ func (c *Container) destroy(ctx context.Context) error {
 			return err
 		}
 	}
+	entries, err := os.ReadDir(c.dir)
+	for _, e := range entries {
+		if err == nil && e.Name() != lockName {
+			err = os.RemoveAll(filepath.Join(c.dir, e.Name()))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	unlock, err := c.store.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return os.RemoveAll(c.dir)
 }

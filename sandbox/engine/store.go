@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -321,74 +320,4 @@ func (c *Container) encode() ([]byte, error) {
 	e.SetEscapeHTML(false)
 	err := e.Encode(&c.Record)
 	return b.Bytes(), err
-}
-
-// Leftovers are the directories that Sweep would remove, relative to the store.
-func (s *Store) Leftovers() ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the containers: %w", err)
-	}
-	var left []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), newPrefix) && !strings.HasPrefix(e.Name(), gonePrefix) {
-			continue
-		}
-		c := &Container{store: s, dir: filepath.Join(s.dir, e.Name())}
-		err := c.lockFile(os.O_CREATE, unix.LOCK_EX)
-		c.unlock()
-		if err == nil {
-			left = append(left, e.Name())
-		}
-	}
-	return left, nil
-}
-
-// Sweep removes what killed processes have left. It is cheap where there is
-// nothing; what cannot be removed now is left for the next sweep. settle, where
-// it is not nil, is called before that for a container with an application to a
-// directory of the host's that was interrupted, and ends that.
-func (s *Store) Sweep(ctx context.Context, settle func(context.Context, *Container) error) error {
-	entries, err := os.ReadDir(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("sweeping the containers: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), gonePrefix) {
-			errs = append(errs, s.sweep(ctx, filepath.Join(s.dir, e.Name()), settle))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (s *Store) sweep(ctx context.Context, dir string, settle func(context.Context, *Container) error) error {
-	c := &Container{store: s, dir: dir}
-	unlock, err := s.lock()
-	if err != nil {
-		return err
-	}
-	err = c.lockFile(os.O_CREATE, unix.LOCK_EX)
-	unlock()
-	if errors.Is(err, ErrBusy) || errors.Is(err, ErrNotFound) {
-		return nil // its maker or remover is at it, or has just finished
-	}
-	if err != nil {
-		return err
-	}
-	defer c.unlock()
-	if b, err := readFile(filepath.Join(dir, "container.json"), maxRecord); err == nil {
-		if r, err := parseRecord(b); err == nil {
-			c.Record = *r
-		}
-	}
-	if settle != nil && strings.HasPrefix(filepath.Base(dir), newPrefix) {
-		if err := settle(ctx, c); err != nil {
-			return fmt.Errorf("ending what was begun for %s: %w", filepath.Base(dir), err)
-		}
-	}
-	return c.destroy(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,5 +230,54 @@ func TestCheckName(t *testing.T) {
 		if err := CheckName(name); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+// TestSweepBeside: a sweep is no matter for those that make and remove containers
+// meanwhile.
+func TestSweepBeside(t *testing.T) {
+	s := newStore(t)
+	made(t, s, "first")
+	var work, look sync.WaitGroup
+	ended := make(chan struct{})
+	for range 2 {
+		look.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				if err := s.Sweep(t.Context(), nil); err != nil {
+					t.Error(err)
+				}
+				if _, err := s.Leftovers(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		work.Go(func() {
+			for range 100 {
+				c, err := s.Create("")
+				if err == nil {
+					err = c.Publish()
+				}
+				if err == nil {
+					err = c.Remove(t.Context())
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	close(ended)
+	look.Wait()
+	if list := names(t, s); len(list) != 2 {
+		t.Errorf("left: %v", list)
 	}
 }
