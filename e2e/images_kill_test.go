@@ -38,7 +38,7 @@ func TestImagesKilled(t *testing.T) {
 	// machine fewer take as long.
 	runs, dirs := 30, 40
 	if slow() > 1 {
-		runs, dirs = 9, 8
+		runs, dirs = 4, 8
 	}
 	root := filepath.Join(dir, "root")
 	for i := range dirs {
@@ -65,7 +65,7 @@ func TestImagesKilled(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	killed := 0
 	for run := range runs {
-		if run%3 == 0 {
+		if run%3 != 2 { // else there is little left to do
 			must("prune", "--all")
 		}
 		cmd := brig("import", archive, "x")

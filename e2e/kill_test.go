@@ -46,7 +46,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	killed, runs := 0, killRuns
 	if slow() > 1 {
-		runs = 40
+		runs = 24
 	}
 	for run := range runs {
 		cmd := start()

@@ -8,7 +8,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-export FUZZTIME=${FUZZTIME:-60s} FUZZTIME_OTHERS=${FUZZTIME_OTHERS:-10s}
+export FUZZTIME=${FUZZTIME:-20s} FUZZTIME_OTHERS=${FUZZTIME_OTHERS:-10s}
 export GO=${GO:-go}
 # Tests are built as the binaries are, so that a library is compiled once: without
 # the C library, except what links libseccomp. Vetting is the linter's.
@@ -124,7 +124,7 @@ fuzz_program() {
 
 # Fuzz targets are found, not listed: a new one cannot be forgotten. They are
 # pure, so who runs them does not matter; each gets one worker, and five share a
-# CPU. What reads policies, ids and plans gets FUZZTIME, the others a sixth of it.
+# CPU. What reads policies, ids and plans gets FUZZTIME, the others FUZZTIME_OTHERS.
 # They are built ahead, one package after the other: started side by side with
 # nothing built, each would build the same libraries for itself. What guides them is
 # our own code and the TOML parser, instrumented as -fuzz does it. With -fuzz it would

@@ -255,8 +255,9 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 	}
 	defer log.Close()
 	var out bytes.Buffer
+	used := g.cpuTime()
 	code, err := s.run(io.MultiWriter(&out, log), wire.Command{Argv: append(argv, args...), Dir: tests, Seconds: suiteTime})
-	t.Logf("took %v", since(begin))
+	t.Logf("took %v, %v of QEMU's CPU time", since(begin), g.cpuTime()-used)
 	results := readReport(out.Bytes())
 	g.report(t, results)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 // groupScripts are the scripts of the suite to whose outcome control groups and
 // service managers contribute.
-var groupScripts = regexp.MustCompile("^(cgroup-manager|delegation|doctor|hostile-processes|isolation_cgroup|judge|lesson-09-.*|" +
-	"limit-(memory.*|processes|time)|memory_.*|peak_.*|result|signals-stop|stats|usage)$")
+var groupScripts = regexp.MustCompile("^(cgroup-manager|delegation|doctor|isolation_cgroup|judge|lesson-09-.*|" +
+	"limit-memory.*|memory_.*|peak_.*|result|stats|usage)$")
 
 // usersScript is what a script is called, or says, that runs as an ordinary user
 // where each runs once.
