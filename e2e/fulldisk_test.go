@@ -167,10 +167,7 @@ func (d *disk) inOrder(t *testing.T) {
 // it is refused with the place that was full, and leaves the store as it was.
 func (d *disk) sweep(t *testing.T, args ...string) {
 	t.Helper()
-	step := int64(512 << 10)
-	if slow() > 1 {
-		step *= 2
-	}
+	step := int64(min(slow(), 2)) * 512 << 10
 	for room := int64(0); ; room += step {
 		d.leave(t, room)
 		out, errs, code := d.run(t, args...)
@@ -296,11 +293,7 @@ func (d *disk) killCommits(t *testing.T) {
 	t.Helper()
 	tmp := filepath.Join(d.store, "images/tmp")
 	killed := 0
-	stride := 1
-	if slow() > 1 {
-		stride = 3
-	}
-	for i := 0; i < 12; i += stride {
+	for i := 0; i < 12; i += min(slow(), 3) {
 		d.leave(t, int64(i)*384<<10)
 		cmd := d.command(t, "commit", "-m", rand.Text(), "t", "web:3")
 		if err := cmd.Start(); err != nil {
