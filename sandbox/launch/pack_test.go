@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -192,6 +193,43 @@ func TestCopyDoesNotFit(t *testing.T) {
 	p.Find(plan.Scratch).Inodes = 11
 	if _, _, err := start(t, p, with); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("no inodes: %v", err)
+	}
+}
+
+// What others rename on this host meanwhile is no reason to fail: the kernel then
+// gives up a path that leads upwards, and wants to be asked again.
+func TestCopyBesideRenames(t *testing.T) {
+	sandboxtest.Need(t, "userns")
+	p, with := copying(t, tree(t, map[string]string{"a": "1"}), "cat /real/data/a")
+	at := slices.IndexFunc(p.Ops, func(o plan.Op) bool { return o.Kind == plan.Symlink })
+	p.Ops = slices.Insert(p.Ops, at, plan.Op{Kind: plan.Mkdir, Target: "/real", Mode: 0o755},
+		plan.Op{Kind: plan.Symlink, Target: "/up", Data: strings.Repeat("../", 1300) + "real"})
+	p.Find(plan.Copy).Target = "/up/data"
+	done, stopped := make(chan bool), make(chan error)
+	go func() {
+		dir, n := t.TempDir(), 0
+		err := os.WriteFile(dir+"/0", nil, 0o600)
+		for ; err == nil; n++ {
+			select {
+			case <-done:
+				stopped <- nil
+				return
+			default:
+				for begin := time.Now(); time.Since(begin) < 50*time.Microsecond; {
+				}
+				err = os.Rename(fmt.Sprint(dir, "/", n), fmt.Sprint(dir, "/", n+1))
+			}
+		}
+		stopped <- err
+	}()
+	for range 20 {
+		if out, end, err := start(t, p, with); err != nil || end.Status != 0 || out != "1" {
+			t.Errorf("got %v, %#x, %q", err, uint32(end.Status), out)
+		}
+	}
+	close(done)
+	if err := <-stopped; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -13,7 +13,9 @@
  *   CALL     a system call. Arguments are numbers, or the addresses of 32-bit
  *            cells that hold an earlier call's result. An errno in ok[] is
  *            tolerated, or every one where ok[0] is ANY; any other ends the
- *            sandbox and is reported.
+ *            sandbox and is reported. What a signal interrupts is done again,
+ *            and openat2 where it says that somebody renamed or mounted
+ *            something meanwhile, somewhere on the host.
  *   COMPARE  memory against an expected value, under a mask. A difference
  *            ends the sandbox with the errno the op names.
  *   WAIT     reads one byte from a descriptor and insists on its value, or on
@@ -312,7 +314,7 @@ static void run(void)
 		case CALL:
 			do
 				r = sys(op->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-			while (r == -EINTR);
+			while (r == -EINTR || (r == -EAGAIN && op->nr == __NR_openat2));
 			break;
 		case COMPARE: /* address, width, mask, expected, errno */
 			if ((load(a[0], a[1]) & a[2]) != a[3])
