@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,9 +42,27 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // then dies of a breakpoint of its own ("Oops: int3"). One processor without
 // others to wait for also does more for a CPU of the host. See guest.processors.
 var tcg = processor{
-	qemu: []string{"-accel", "tcg,thread=multi", "-cpu", "max,erms=off,xsave=off,smap=off,smep=off,pku=off,la57=off"},
+	qemu: []string{"-accel", "tcg,thread=multi", "-cpu", "max,xsave=off,smap=off,smep=off,pku=off,la57=off" + noByteMoves},
 	kernel: "maxcpus=1 nohz=off highres=off audit=0 norandmaps tsc=reliable clocksource=tsc mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
 		"systemd.default_timeout_start_sec=600",
+}
+
+// noByteMoves takes string moves by the byte from an emulated processor. With QEMU 10
+// a kernel without them hangs before its first program.
+const noByteMoves = ",erms=off"
+
+// emulator is the emulated processor for the QEMU that is here.
+func emulator(ctx context.Context) processor {
+	out, err := exec.CommandContext(ctx, qemu, "--version").Output()
+	var major int
+	if _, scanned := fmt.Sscanf(string(out), "QEMU emulator version %d.", &major); err != nil || scanned != nil || major < 10 {
+		return tcg
+	}
+	p := tcg
+	p.qemu = slices.Clone(tcg.qemu)
+	last := &p.qemu[len(p.qemu)-1]
+	*last = strings.TrimSuffix(*last, noByteMoves)
+	return p
 }
 
 // accelerator picks KVM where a kernel truly boots with it, else emulation. A
@@ -51,23 +71,23 @@ var tcg = processor{
 func accelerator(ctx context.Context, image string) (p processor, why string) {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
-		return tcg, err.Error()
+		return emulator(ctx), err.Error()
 	}
 	f.Close()
-	ctx, cancel := context.WithTimeout(ctx, kvmTime)
+	limited, cancel := context.WithTimeout(ctx, kvmTime)
 	defer cancel()
 	// A first program that fails makes the kernel panic, and that ends QEMU.
-	cmd := exec.CommandContext(ctx, qemu, append([]string{
+	cmd := exec.CommandContext(limited, qemu, append([]string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "512",
 		"-kernel", filepath.Join(image, "kernel"), "-initrd", filepath.Join(image, "initrd"),
 		"-append", "console=ttyS0 panic=-1 rdinit=/bin/false",
 	}, kvm.qemu...)...)
 	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		return tcg, fmt.Sprintf("no kernel boots with /dev/kvm within %v", kvmTime)
+	if limited.Err() != nil {
+		return emulator(ctx), fmt.Sprintf("no kernel boots with /dev/kvm within %v", kvmTime)
 	}
 	if err != nil || !bytes.Contains(out, []byte("Kernel panic")) {
-		return tcg, fmt.Sprintf("no kernel boots with /dev/kvm: %v: %s", err, lastLine(out))
+		return emulator(ctx), fmt.Sprintf("no kernel boots with /dev/kvm: %v: %s", err, lastLine(out))
 	}
 	return kvm, ""
 }
