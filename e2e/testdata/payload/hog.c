@@ -35,7 +35,7 @@ static void closed(const char *what)
 
 static int held(void)
 {
-	sleep(3);
+	sleep(1);
 	return 0;
 }
 
