@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 PREFIX  ?= /usr/local
 DESTDIR ?=
 # How long each fuzz target for policies, ids and plans runs in `make test`.
-FUZZTIME ?= 20s
+FUZZTIME ?= 10s
 GOLANGCI_VERSION := v2.15.0
 
 GO      ?= go

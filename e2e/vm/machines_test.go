@@ -246,7 +246,7 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 	env = append(env, sandboxtest.SkipsVariable+"="+skips)
 	argv := append(append([]string{}, wrap...), "env")
 	argv = append(argv, env...)
-	argv = append(argv, path.Join(tests, path.Base(pkg)+".test"), "-test.v=test2json", "-test.parallel=4",
+	argv = append(argv, path.Join(tests, path.Base(pkg)+".test"), "-test.v=test2json", "-test.parallel=1",
 		fmt.Sprintf("-test.timeout=%ds", suiteTime-10))
 	begin := time.Now()
 	log, err := os.OpenFile(filepath.Join(g.logs, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
