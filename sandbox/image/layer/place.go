@@ -21,10 +21,14 @@ func (x *extractor) open(dir string) (int, error) {
 	return openIn(x.root, dir, unix.O_RDONLY|unix.O_DIRECTORY)
 }
 
+// openIn opens what a name means in the tree. The kernel wants to be asked again where
+// somebody renamed something meanwhile, which a hostile neighbour may do all the time
+// while it follows the links of a hostile archive.
 func openIn(root int, name string, flags uint64) (int, error) {
-	for {
+	const often = 1000
+	for asked := 0; ; asked++ {
 		fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: inRoot})
-		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
+		if !errors.Is(err, unix.EINTR) && (!errors.Is(err, unix.EAGAIN) || asked >= often) {
 			return fd, err
 		}
 	}

@@ -14,8 +14,8 @@
  *            cells that hold an earlier call's result. An errno in ok[] is
  *            tolerated, or every one where ok[0] is ANY; any other ends the
  *            sandbox and is reported. What a signal interrupts is done again,
- *            and openat2 where it says that somebody renamed or mounted
- *            something meanwhile, somewhere on the host.
+ *            and openat2, up to OFTEN times, where it says that somebody
+ *            renamed or mounted something meanwhile, somewhere on the host.
  *   COMPARE  memory against an expected value, under a mask. A difference
  *            ends the sandbox with the errno the op names.
  *   WAIT     reads one byte from a descriptor and insists on its value, or on
@@ -60,6 +60,8 @@ typedef unsigned short u16;
 #define RUSAGE_SELF_ 0
 #define RUSAGE_CHILDREN_ (-1)
 
+/* Who renames things all the time makes a sandbox fail, not wait for ever. */
+#define OFTEN 1000
 enum { CALL = 1, COMPARE, WAIT, FORK, EXEC, SERVE, SKIP, JUMP };
 
 /* One op, 88 bytes. Mirrors sandbox/launch/program.go. */
@@ -308,13 +310,14 @@ static void run(void)
 	for (;; op++) {
 		u64 a[6];
 		long r = 0;
+		int asked = 0;
 		for (int i = 0; i < 6; i++)
 			a[i] = op->load >> i & 1 ? (u64)(long)(int)load(op->arg[i], 4) : op->arg[i];
 		switch (op->kind) {
 		case CALL:
 			do
 				r = sys(op->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-			while (r == -EINTR || (r == -EAGAIN && op->nr == __NR_openat2));
+			while (r == -EINTR || (r == -EAGAIN && op->nr == __NR_openat2 && asked++ < OFTEN));
 			break;
 		case COMPARE: /* address, width, mask, expected, errno */
 			if ((load(a[0], a[1]) & a[2]) != a[3])
