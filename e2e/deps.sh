@@ -22,10 +22,12 @@ needed=(
 )
 
 # What only some tests need, which are skipped without it: those on an old kernel
-# and in virtual machines, the one that reads the script of brig doctor, and
-# images made, kept and read by other tools. Not every distribution and architecture
-# has it.
+# and in virtual machines, the one that reads the script of brig doctor, those that
+# end brig at a system call, and images and patches made, kept and read by other
+# tools. Not every distribution and architecture has it.
 optional=(
+	"command -v strace|strace"
+	"command -v patch|patch"
 	"command -v skopeo|skopeo"
 	"command -v umoci|umoci"
 	"command -v docker-registry|docker-registry"

@@ -2,9 +2,8 @@
 # Everything that `make test` proves, after deps and build: each fuzz target for
 # FUZZTIME or FUZZTIME_OTHERS, all tests as an ordinary user and, where possible,
 # as root, the suite in virtual machines, and that nothing was left behind. Every
-# stage runs even if an earlier one failed. The machines run beside all of it:
-# tests as user and root wait for half of their time. It closes with the tests that
-# were skipped and the result of each package.
+# stage runs even if an earlier one failed. The machines run beside them, see turn.
+# It closes with the tests that were skipped and the result of each package.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -106,13 +105,31 @@ tests_as_root() {
 # contribute to is run by both, the limits, variants and what is left in both roles
 # of both. `make vm-test` has all of it in both roles of both.
 #
-# The tests in them that measure wait until nothing else runs here.
 begin_machines() {
 	local part=(-test.short)
 	[[ ${BRIG_TEST_MACHINES-} != whole ]] || part=()
+	mkdir "$dir/turns"
 	"$GO" test -c -tags machines -o "$dir/machines.test" ./e2e/vm || return
-	begin machines env -C e2e/vm BRIG_TEST_ALONE="$dir/alone" \
+	begin machines env -C e2e/vm BRIG_TEST_TURNS="$dir/turns" \
 		"$dir/machines.test" -test.timeout 60m -test.v "${part[@]}" -test.run '^TestMachines$'
+}
+
+# turn SYSTEM-WHAT... lets machines do what they wait for. An emulated machine is a
+# CPU's load, and half as much more where three share two CPUs. So there are two at a
+# time of the first machine, the tests as user, the second machine, and the tests as
+# root, in this order. What measures does so beside the other machine, never beside tests.
+turn() {
+	[[ ${BRIG_TEST_MACHINES-} == off ]] || touch "${@/#/"$dir/turns/"}"
+}
+
+# ended waits for the end of a machine, or of all of them.
+ended() {
+	local begin=$SECONDS
+	[[ -n ${beside[machines]-} ]] || return 0
+	until [[ -e $dir/turns/$1-ended ]] || ! kill -0 "${beside[machines]}" 2>/dev/null; do
+		sleep 1
+	done
+	echo "-- waited $((SECONDS - begin)) s for $1"
 }
 
 # Where there are no machines, of which the older one has the same version: an old
@@ -160,15 +177,18 @@ echo
 echo "== what brig finds here"
 bin/brig doctor --json || true
 [[ ${BRIG_TEST_MACHINES-} == off ]] || begin_machines
+turn debian12-boots
 stage fuzz fuzz
 [[ ${BRIG_TEST_MACHINES-} != off ]] || begin_old_kernel
 stage user tests_as_user
+turn debian12-measures debian13-boots
+ended debian12
 stage root tests_as_root
+turn debian13-measures
 if [[ ${BRIG_TEST_MACHINES-} == off ]]; then
 	end old-kernel
 	echo "== machines: BRIG_TEST_MACHINES is off; run make vm-test" | tee "$dir/machines.log"
 else
-	touch "$dir/alone"
 	end machines
 fi
 stage leaks leaks

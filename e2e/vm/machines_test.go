@@ -26,9 +26,12 @@ const (
 	emulated, busy = "8", "16"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
 	suiteTime = 1500
-	// aloneVariable names a file that comes to be when nothing else runs here any
-	// more. What measures in machines waits for it.
-	aloneVariable = "BRIG_TEST_ALONE"
+	// turnsVariable names a directory for files SYSTEM-WHAT: boots and measures,
+	// which come to be when the host has a processor for the machine, and when no
+	// tests run beside it, and ended, which is made here.
+	turnsVariable = "BRIG_TEST_TURNS"
+	// turnTime bounds the wait for a turn.
+	turnTime = 40 * time.Minute
 )
 
 // outside are the tests of the suite that look at the source, or bring a kernel
@@ -76,6 +79,13 @@ func needMachines(t *testing.T) {
 }
 
 func testSystem(t *testing.T, s system, disk string) {
+	defer func() {
+		if dir := os.Getenv(turnsVariable); dir != "" {
+			if err := os.WriteFile(filepath.Join(dir, s.name+"-ended"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
 	begin := time.Now()
 	image, err := s.image(t.Context())
 	if err != nil {
@@ -87,6 +97,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	if why != "" {
 		t.Logf("without KVM: %s (found out in %v)", why, since(begin))
 	}
+	await(t, s, "boots")
 	begin = time.Now()
 	// What the machine says can be read there while it runs, and afterwards.
 	logs := filepath.Join(filepath.Dir(image), "log")
@@ -99,7 +110,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	}
 	t.Cleanup(m.kill)
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
-	g := &guest{machine: m, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
+	g := &guest{machine: m, system: s, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
 
 	// A line in the journal for each scope would cost an emulated processor more
 	// than the scope does.
@@ -125,7 +136,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Run("limits", func(t *testing.T) {
 		defer g.delegateAll(t)()
 		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "limits") })
-		alone(t)
+		await(t, s, "measures")
 		defer g.processors(t)()
 		t.Run("measured", func(t *testing.T) {
 			inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
@@ -139,32 +150,34 @@ func testSystem(t *testing.T, s system, disk string) {
 // guest is a machine under test.
 type guest struct {
 	*machine
+	system system
 	slow   bool
 	shared bool   // one role has one part of the suite, in one machine
 	logs   string // the directory for what tests print while they run
 }
 
-// isAlone tells whether nothing else runs here, as far as somebody is to say so.
-func isAlone() bool {
-	name := os.Getenv(aloneVariable)
-	if name == "" {
+// mayBegin tells whether it is a machine's turn to do something, as far as somebody
+// is to say so.
+func mayBegin(s system, what string) bool {
+	dir := os.Getenv(turnsVariable)
+	if dir == "" {
 		return true
 	}
-	_, err := os.Stat(name)
+	_, err := os.Stat(filepath.Join(dir, s.name+"-"+what))
 	return err == nil
 }
 
-// alone waits until nothing else runs here.
-func alone(t *testing.T) {
+// await waits for a turn.
+func await(t *testing.T, s system, what string) {
 	t.Helper()
 	begin := time.Now()
-	for !isAlone() {
-		if time.Since(begin) > suiteTime*time.Second {
-			t.Fatalf("%s did not come to be", os.Getenv(aloneVariable))
+	for !mayBegin(s, what) {
+		if time.Since(begin) > turnTime {
+			t.Fatalf("after %v nobody has said that %s %s", turnTime, s.name, what)
 		}
 		time.Sleep(time.Second / 4)
 	}
-	t.Logf("waited %v to be alone", since(begin))
+	t.Logf("waited %v until it %s", since(begin), what)
 }
 
 // must runs a shell command in a session and fails the test unless it
@@ -236,7 +249,7 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
 	if g.slow {
 		factor := emulated
-		if !isAlone() {
+		if !mayBegin(g.system, "measures") {
 			factor = busy
 		}
 		env = append(env, "BRIG_TEST_SLOW="+factor)
