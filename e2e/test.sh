@@ -104,7 +104,6 @@ tests_as_root() {
 # if BRIG_TEST_MACHINES is whole; what control groups and service managers
 # contribute to is run by both, the limits, variants and what is left in both roles
 # of both. `make vm-test` has all of it in both roles of both.
-#
 begin_machines() {
 	local part=(-test.short)
 	[[ ${BRIG_TEST_MACHINES-} != whole ]] || part=()
@@ -122,7 +121,7 @@ turn() {
 	[[ ${BRIG_TEST_MACHINES-} == off ]] || touch "${@/#/"$dir/turns/"}"
 }
 
-# ended waits for the end of a machine, or of all of them.
+# ended SYSTEM waits for the end of a machine, if only because all have ended.
 ended() {
 	local begin=$SECONDS
 	[[ -n ${beside[machines]-} ]] || return 0
