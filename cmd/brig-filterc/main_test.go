@@ -20,8 +20,14 @@ import (
 	"github.com/brig-sandbox/brig/sandbox/sandboxtest"
 )
 
-// compiler builds brig-filterc as it ships: static.
+// compiler is the brig-filterc beside the brig that is under test, or one that is
+// built as it ships: static.
 var compiler = sync.OnceValues(func() (string, error) {
+	if brig := os.Getenv("BRIG_BIN"); brig != "" {
+		path := filepath.Join(filepath.Dir(brig), seccomp.CompilerName)
+		_, err := os.Stat(path)
+		return path, err
+	}
 	dir, err := os.MkdirTemp("", "brig-test-filterc-")
 	if err != nil {
 		return "", err
@@ -37,7 +43,7 @@ var compiler = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := compiler(); err == nil {
+	if path, err := compiler(); err == nil && os.Getenv("BRIG_BIN") == "" {
 		if os.RemoveAll(filepath.Dir(path)) != nil && code == 0 {
 			code = 1
 		}
