@@ -43,7 +43,7 @@ stage() {
 begin() {
 	local name=$1
 	shift
-	nice -n 5 "$@" >"$dir/$name.out" 2>&1 &
+	nice -n 10 "$@" >"$dir/$name.out" 2>&1 &
 	beside[$name]=$!
 }
 
@@ -113,22 +113,12 @@ begin_machines() {
 		"$dir/machines.test" -test.timeout 60m -test.v "${part[@]}" -test.run '^TestMachines$'
 }
 
-# turn SYSTEM-WHAT... lets machines do what they wait for. An emulated machine is a
-# CPU's load, and half as much more where three share two CPUs. So there are two at a
-# time of the first machine, the tests as user, the second machine, and the tests as
-# root, in this order. What measures does so beside the other machine, never beside tests.
+# turn WHAT lets the machines do what they wait for. Emulated, each is a CPU's load, and
+# half as much more where three loads share two CPUs: so they are made and booted beside
+# the tests as user, begin after those, and have most of their time after those as root.
+# What measures waits for that.
 turn() {
-	[[ ${BRIG_TEST_MACHINES-} == off ]] || touch "${@/#/"$dir/turns/"}"
-}
-
-# ended SYSTEM waits for the end of a machine, if only because all have ended.
-ended() {
-	local begin=$SECONDS
-	[[ -n ${beside[machines]-} ]] || return 0
-	until [[ -e $dir/turns/$1-ended ]] || ! kill -0 "${beside[machines]}" 2>/dev/null; do
-		sleep 1
-	done
-	echo "-- waited $((SECONDS - begin)) s for $1"
+	[[ ${BRIG_TEST_MACHINES-} == off ]] || touch "$dir/turns/$1"
 }
 
 # Where there are no machines, of which the older one has the same version: an old
@@ -176,14 +166,12 @@ echo
 echo "== what brig finds here"
 bin/brig doctor --json || true
 [[ ${BRIG_TEST_MACHINES-} == off ]] || begin_machines
-turn debian12-boots
 stage fuzz fuzz
 [[ ${BRIG_TEST_MACHINES-} != off ]] || begin_old_kernel
 stage user tests_as_user
-turn debian12-measures debian13-boots
-ended debian12
+turn begin
 stage root tests_as_root
-turn debian13-measures
+turn measure
 if [[ ${BRIG_TEST_MACHINES-} == off ]]; then
 	end old-kernel
 	echo "== machines: BRIG_TEST_MACHINES is off; run make vm-test" | tee "$dir/machines.log"

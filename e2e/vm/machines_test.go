@@ -26,9 +26,8 @@ const (
 	emulated, busy = "8", "16"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
 	suiteTime = 1500
-	// turnsVariable names a directory for files SYSTEM-WHAT: boots and measures,
-	// which come to be when the host has a processor for the machine, and when no
-	// tests run beside it, and ended, which is made here.
+	// turnsVariable names a directory for files begin and measure, which come to be
+	// when the host has processors for the machines, and when nothing else runs there.
 	turnsVariable = "BRIG_TEST_TURNS"
 	// turnTime bounds the wait for a turn.
 	turnTime = 40 * time.Minute
@@ -79,13 +78,6 @@ func needMachines(t *testing.T) {
 }
 
 func testSystem(t *testing.T, s system, disk string) {
-	defer func() {
-		if dir := os.Getenv(turnsVariable); dir != "" {
-			if err := os.WriteFile(filepath.Join(dir, s.name+"-ended"), nil, 0o600); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
 	begin := time.Now()
 	image, err := s.image(t.Context())
 	if err != nil {
@@ -97,7 +89,6 @@ func testSystem(t *testing.T, s system, disk string) {
 	if why != "" {
 		t.Logf("without KVM: %s (found out in %v)", why, since(begin))
 	}
-	await(t, s, "boots")
 	begin = time.Now()
 	// What the machine says can be read there while it runs, and afterwards.
 	logs := filepath.Join(filepath.Dir(image), "log")
@@ -110,8 +101,9 @@ func testSystem(t *testing.T, s system, disk string) {
 	}
 	t.Cleanup(m.kill)
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
-	g := &guest{machine: m, system: s, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
+	g := &guest{machine: m, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
 
+	await(t, "begin")
 	// A line in the journal for each scope would cost an emulated processor more
 	// than the scope does.
 	g.must(t, m.root, "systemctl log-level warning")
@@ -136,7 +128,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Run("limits", func(t *testing.T) {
 		defer g.delegateAll(t)()
 		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "limits") })
-		await(t, s, "measures")
+		await(t, "measure")
 		defer g.processors(t)()
 		t.Run("measured", func(t *testing.T) {
 			inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
@@ -150,34 +142,32 @@ func testSystem(t *testing.T, s system, disk string) {
 // guest is a machine under test.
 type guest struct {
 	*machine
-	system system
 	slow   bool
 	shared bool   // one role has one part of the suite, in one machine
 	logs   string // the directory for what tests print while they run
 }
 
-// mayBegin tells whether it is a machine's turn to do something, as far as somebody
-// is to say so.
-func mayBegin(s system, what string) bool {
+// mayBegin tells whether the machines may do something, as far as somebody is to say so.
+func mayBegin(what string) bool {
 	dir := os.Getenv(turnsVariable)
 	if dir == "" {
 		return true
 	}
-	_, err := os.Stat(filepath.Join(dir, s.name+"-"+what))
+	_, err := os.Stat(filepath.Join(dir, what))
 	return err == nil
 }
 
 // await waits for a turn.
-func await(t *testing.T, s system, what string) {
+func await(t *testing.T, what string) {
 	t.Helper()
 	begin := time.Now()
-	for !mayBegin(s, what) {
+	for !mayBegin(what) {
 		if time.Since(begin) > turnTime {
-			t.Fatalf("after %v nobody has said that %s %s", turnTime, s.name, what)
+			t.Fatalf("after %v nobody has said that the machine may %s", turnTime, what)
 		}
 		time.Sleep(time.Second / 4)
 	}
-	t.Logf("waited %v until it %s", since(begin), what)
+	t.Logf("waited %v to %s", since(begin), what)
 }
 
 // must runs a shell command in a session and fails the test unless it
@@ -249,7 +239,7 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
 	if g.slow {
 		factor := emulated
-		if !mayBegin(g.system, "measures") {
+		if !mayBegin("measure") {
 			factor = busy
 		}
 		env = append(env, "BRIG_TEST_SLOW="+factor)
