@@ -54,14 +54,21 @@ const noByteMoves = ",erms=off"
 // emulator is the emulated processor for the QEMU that is here.
 func emulator(ctx context.Context) processor {
 	out, err := exec.CommandContext(ctx, qemu, "--version").Output()
-	var major int
-	if _, scanned := fmt.Sscanf(string(out), "QEMU emulator version %d.", &major); err != nil || scanned != nil || major < 10 {
+	if err != nil {
 		return tcg
 	}
+	return emulatorOf(string(out))
+}
+
+// emulatorOf is the same for what a QEMU says of its version.
+func emulatorOf(version string) processor {
 	p := tcg
-	p.qemu = slices.Clone(tcg.qemu)
-	last := &p.qemu[len(p.qemu)-1]
-	*last = strings.TrimSuffix(*last, noByteMoves)
+	var major int
+	if _, err := fmt.Sscanf(version, "QEMU emulator version %d.", &major); err == nil && major >= 10 {
+		p.qemu = slices.Clone(tcg.qemu)
+		last := &p.qemu[len(p.qemu)-1]
+		*last = strings.TrimSuffix(*last, noByteMoves)
+	}
 	return p
 }
 
