@@ -2,8 +2,9 @@
 # Everything that `make test` proves, after deps and build: each fuzz target for
 # FUZZTIME or FUZZTIME_OTHERS, all tests as an ordinary user and, where possible,
 # as root, the suite in virtual machines, and that nothing was left behind. Every
-# stage runs even if an earlier one failed. The machines run beside them, see turn.
-# It closes with the tests that were skipped and the result of each package.
+# stage runs even if an earlier one failed. The machines run beside all of it:
+# tests as user and root wait for half of their time. It closes with the tests that
+# were skipped and the result of each package.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -43,7 +44,7 @@ stage() {
 begin() {
 	local name=$1
 	shift
-	nice -n 10 "$@" >"$dir/$name.out" 2>&1 &
+	nice -n 5 "$@" >"$dir/$name.out" 2>&1 &
 	beside[$name]=$!
 }
 
@@ -73,7 +74,7 @@ go_test() {
 	linked=$(awk '/libseccomp/ { print $1 }' <<<"$all")
 	# shellcheck disable=SC2086 # these are lists
 	CGO_ENABLED=1 "$GO" test -count=1 -p 1 -skip '^TestOldKernel$' "$@" $linked || rc=1
-	# The suite is last: it leaves no CPU to the machines, which are made meanwhile.
+	# The suite is last: it leaves least to the machines, which are made meanwhile.
 	# shellcheck disable=SC2046
 	"$GO" test -count=1 -p 1 -skip '^TestOldKernel$' "$@" \
 		$(awk '!/libseccomp/ { print ($1 ~ /\/e2e/), $1 }' <<<"$all" | sort -s -k1,1 | cut -d' ' -f2) || rc=1
@@ -106,21 +107,14 @@ tests_as_root() {
 # if BRIG_TEST_MACHINES is whole; what control groups and service managers
 # contribute to is run by both, the limits, variants and what is left in both roles
 # of both. `make vm-test` has all of it in both roles of both.
+#
+# The tests in them that measure wait until nothing else runs here.
 begin_machines() {
 	local part=(-test.short)
 	[[ ${BRIG_TEST_MACHINES-} != whole ]] || part=()
-	mkdir "$dir/turns"
 	"$GO" test -c -tags machines -o "$dir/machines.test" ./e2e/vm || return
-	begin machines env -C e2e/vm BRIG_TEST_TURNS="$dir/turns" \
+	begin machines env -C e2e/vm BRIG_TEST_ALONE="$dir/alone" \
 		"$dir/machines.test" -test.timeout 60m -test.v "${part[@]}" -test.run '^TestMachines$'
-}
-
-# turn WHAT lets the machines do what they wait for. Emulated, each is a CPU's load, and
-# half as much more where three loads share two CPUs: so they are made and booted beside
-# the tests as user, begin after those, and have most of their time after those as root.
-# What measures waits for that.
-turn() {
-	[[ ${BRIG_TEST_MACHINES-} == off ]] || touch "$dir/turns/$1"
 }
 
 # Where there are no machines, of which the older one has the same version: an old
@@ -171,13 +165,12 @@ bin/brig doctor --json || true
 stage fuzz fuzz
 [[ ${BRIG_TEST_MACHINES-} != off ]] || begin_old_kernel
 stage user tests_as_user
-turn begin
 stage root tests_as_root
-turn measure
 if [[ ${BRIG_TEST_MACHINES-} == off ]]; then
 	end old-kernel
 	echo "== machines: BRIG_TEST_MACHINES is off; run make vm-test" | tee "$dir/machines.log"
 else
+	touch "$dir/alone"
 	end machines
 fi
 stage leaks leaks

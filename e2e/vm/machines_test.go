@@ -26,11 +26,9 @@ const (
 	emulated, busy = "8", "16"
 	// suiteTime bounds one run of the suite in a machine, in seconds.
 	suiteTime = 1500
-	// turnsVariable names a directory for files begin and measure, which come to be
-	// when the host has processors for the machines, and when nothing else runs there.
-	turnsVariable = "BRIG_TEST_TURNS"
-	// turnTime bounds the wait for a turn.
-	turnTime = 40 * time.Minute
+	// aloneVariable names a file that comes to be when nothing else runs here any
+	// more. What measures in machines waits for it.
+	aloneVariable = "BRIG_TEST_ALONE"
 )
 
 // outside are the tests of the suite that look at the source, or bring a kernel
@@ -103,7 +101,6 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
 	g := &guest{machine: m, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
 
-	await(t, "begin")
 	// A line in the journal for each scope would cost an emulated processor more
 	// than the scope does.
 	g.must(t, m.root, "systemctl log-level warning")
@@ -128,7 +125,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Run("limits", func(t *testing.T) {
 		defer g.delegateAll(t)()
 		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "limits") })
-		await(t, "measure")
+		alone(t)
 		defer g.processors(t)()
 		t.Run("measured", func(t *testing.T) {
 			inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
@@ -147,27 +144,27 @@ type guest struct {
 	logs   string // the directory for what tests print while they run
 }
 
-// mayBegin tells whether the machines may do something, as far as somebody is to say so.
-func mayBegin(what string) bool {
-	dir := os.Getenv(turnsVariable)
-	if dir == "" {
+// isAlone tells whether nothing else runs here, as far as somebody is to say so.
+func isAlone() bool {
+	name := os.Getenv(aloneVariable)
+	if name == "" {
 		return true
 	}
-	_, err := os.Stat(filepath.Join(dir, what))
+	_, err := os.Stat(name)
 	return err == nil
 }
 
-// await waits for a turn.
-func await(t *testing.T, what string) {
+// alone waits until nothing else runs here.
+func alone(t *testing.T) {
 	t.Helper()
 	begin := time.Now()
-	for !mayBegin(what) {
-		if time.Since(begin) > turnTime {
-			t.Fatalf("after %v nobody has said that the machine may %s", turnTime, what)
+	for !isAlone() {
+		if time.Since(begin) > suiteTime*time.Second {
+			t.Fatalf("%s did not come to be", os.Getenv(aloneVariable))
 		}
 		time.Sleep(time.Second / 4)
 	}
-	t.Logf("waited %v to %s", since(begin), what)
+	t.Logf("waited %v to be alone", since(begin))
 }
 
 // must runs a shell command in a session and fails the test unless it
@@ -239,7 +236,7 @@ func (g *guest) test(t *testing.T, s *session, pkg string, env, wrap []string, a
 		"BRIG_TEST_REQUIRE=userns,seccomp,overlay,python3")
 	if g.slow {
 		factor := emulated
-		if !mayBegin("measure") {
+		if !isAlone() {
 			factor = busy
 		}
 		env = append(env, "BRIG_TEST_SLOW="+factor)
