@@ -64,13 +64,11 @@ said() {
 	return "$2"
 }
 
-# go_test ABOUT [FLAG...] tests the packages whose tests import what ABOUT matches, one
-# after the other: the leak tests look at the whole host, and the sandboxes of another
-# package are no leak.
+# go_test tests every package, one after the other: the leak tests look at the whole
+# host, and the sandboxes of another package are no leak.
 go_test() {
-	local about=$1 all linked rc=0
-	shift
-	all=$(CGO_ENABLED=1 "$GO" list -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep -e "$about") || return
+	local all linked rc=0
+	all=$(CGO_ENABLED=1 "$GO" list -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./...) || return
 	linked=$(awk '/libseccomp/ { print $1 }' <<<"$all")
 	# shellcheck disable=SC2086 # these are lists
 	CGO_ENABLED=1 "$GO" test -count=1 -p 1 -skip '^TestOldKernel$' "$@" $linked || rc=1
@@ -83,21 +81,19 @@ go_test() {
 
 tests_as_user() {
 	if [[ $(id -u) -ne 0 ]]; then
-		BRIG_BIN=$PWD/bin/brig go_test .
+		BRIG_BIN=$PWD/bin/brig go_test
 		return
 	fi
 	e2e/as-user.sh --prepare "$dir" || return
-	BRIG_BIN=$dir/src/bin/brig go_test . -exec "$PWD/e2e/as-user.sh"
+	BRIG_BIN=$dir/src/bin/brig go_test -exec "$PWD/e2e/as-user.sh"
 }
 
-# Tests that need something of the kernel say so through sandboxtest. To the others it
-# does not matter who runs them.
 tests_as_root() {
 	if [[ $(id -u) -ne 0 ]]; then
 		echo "skipped: this is uid $(id -u); run make test as root as well"
 		return
 	fi
-	BRIG_BIN=$PWD/bin/brig go_test /sandboxtest
+	BRIG_BIN=$PWD/bin/brig go_test
 }
 
 # The suite on other systems: who starts the machines does not matter. It prints

@@ -35,7 +35,7 @@ static void closed(const char *what)
 
 static int held(void)
 {
-	sleep(1);
+	sleep(3);
 	return 0;
 }
 
