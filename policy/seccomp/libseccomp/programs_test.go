@@ -27,8 +27,7 @@ func TestOrdinaryProgramsRun(t *testing.T) {
 	cSource := write("a.c", "#include <stdio.h>\n#include <pthread.h>\nstatic void *f(void *p) { return p; }\nint main(void) { pthread_t t; pthread_create(&t, 0, f, 0); pthread_join(t, 0); puts(\"ok\"); return 0; }\n")
 	cxxSource := write("a.cc", "#include <iostream>\n#include <thread>\nint main() { std::thread t([]{}); t.join(); std::cout << \"ok\\n\"; }\n")
 	rustSource := write("a.rs", "fn main() { std::thread::spawn(|| ()).join().unwrap(); println!(\"ok\"); }\n")
-	// Little is imported, since it may be compiled for the first time here.
-	goSource := write("a.go", "package main\n\nimport \"syscall\"\n\nfunc main() { c := make(chan bool); go func() { c <- true }(); <-c; syscall.Write(1, []byte(\"ok\\n\")) }\n")
+	goSource := write("a.go", "package main\n\nimport \"fmt\"\n\nfunc main() { c := make(chan bool); go func() { c <- true }(); <-c; fmt.Println(\"ok\") }\n")
 	write("A.java", "public class A { public static void main(String[] a) throws Exception { Thread t = new Thread(() -> {}); t.start(); t.join(); System.out.println(\"ok\"); } }\n")
 	commands := []struct {
 		name string
