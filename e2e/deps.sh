@@ -98,7 +98,7 @@ install() {
 # nothing, the build finds what is there.
 compile_ahead() {
 	local go=${GO:-go}
-	export CGO_ENABLED=0 GOTMPDIR=$ahead
+	export CGO_ENABLED=0 GOGC=400 GOTMPDIR=$ahead
 	# shellcheck disable=SC2046 # a list
 	"$go" build -trimpath $("$go" list -e -deps -test -f \
 		'{{if not .Error}}{{if .Standard}}{{.ImportPath}}{{else if not .Module.Main}}{{.ImportPath}}{{end}}{{end}}' ./... |

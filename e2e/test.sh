@@ -20,6 +20,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 chmod 755 "$dir"
 export BRIG_TEST_DIR=$dir
+tests=$dir/tests # the compiled tests
 export BRIG_TEST_SKIPS=$dir/skips
 : >"$BRIG_TEST_SKIPS"
 chmod 666 "$BRIG_TEST_SKIPS"
@@ -64,28 +65,53 @@ said() {
 	return "$2"
 }
 
-# go_test tests every package, one after the other: the leak tests look at the whole
-# host, and the sandboxes of another package are no leak.
-go_test() {
-	local all linked rc=0
-	all=$(CGO_ENABLED=1 "$GO" list -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./...) || return
-	linked=$(awk '/libseccomp/ { print $1 }' <<<"$all")
-	# shellcheck disable=SC2086 # these are lists
-	CGO_ENABLED=1 "$GO" test -count=1 -p 1 -skip '^TestOldKernel$' "$@" $linked || rc=1
-	# The suite is last: it leaves least to the machines, which are made meanwhile.
+# compile runs a command of Go's that compiles: a sixth of what that takes would be
+# collecting garbage.
+compile() {
+	GOGC=400 "$GO" "$@"
+}
+
+# build_tests compiles the tests of every package once, for all who run them: what
+# links libseccomp with the C library, the others without it. The list is in the order
+# in which they are run. The suite is last: it leaves least to the machines, which are
+# made meanwhile.
+build_tests() {
+	local all
+	mkdir -p "$tests"
+	all=$(CGO_ENABLED=1 "$GO" list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}{{end}}' ./...) || return
+	awk '{ print ($1 ~ /\/e2e/), $1 }' <<<"$all" | sort -s -k1,1 | cut -d' ' -f2 >"$tests/list"
+	# shellcheck disable=SC2046 # these are lists
+	CGO_ENABLED=1 compile test -c -o "$tests/" $(awk '/libseccomp/ { print $1 }' <<<"$all") || return
 	# shellcheck disable=SC2046
-	"$GO" test -count=1 -p 1 -skip '^TestOldKernel$' "$@" \
-		$(awk '!/libseccomp/ { print ($1 ~ /\/e2e/), $1 }' <<<"$all" | sort -s -k1,1 | cut -d' ' -f2) || rc=1
+	compile test -c -o "$tests/" $(awk '!/libseccomp/ { print $1 }' <<<"$all")
+}
+
+# run_tests [PROGRAM] tests every package, one after the other: the leak tests look at
+# the whole host, and the sandboxes of another package are no leak. The program runs
+# the tests, as go test -exec has it. What a package says is only shown when it failed.
+run_tests() {
+	local module package begin said rc=0
+	module=$("$GO" list -m) || return
+	while read -r package; do
+		begin=$SECONDS
+		if said=$(cd ".${package#"$module"}" && "$@" "$tests/${package##*/}.test" \
+			-test.paniconexit0 -test.timeout=10m -test.skip='^TestOldKernel$' </dev/null 2>&1); then
+			printf 'ok\t%s\t%d s\n' "$package" "$((SECONDS - begin))"
+		else
+			rc=1
+			printf '%s\nFAIL\t%s\t%d s\n' "$said" "$package" "$((SECONDS - begin))"
+		fi
+	done <"$tests/list"
 	return "$rc"
 }
 
 tests_as_user() {
 	if [[ $(id -u) -ne 0 ]]; then
-		BRIG_BIN=$PWD/bin/brig go_test
+		BRIG_BIN=$PWD/bin/brig run_tests
 		return
 	fi
 	e2e/as-user.sh --prepare "$dir" || return
-	BRIG_BIN=$dir/src/bin/brig go_test -exec "$PWD/e2e/as-user.sh"
+	BRIG_BIN=$dir/src/bin/brig run_tests "$PWD/e2e/as-user.sh"
 }
 
 tests_as_root() {
@@ -93,7 +119,7 @@ tests_as_root() {
 		echo "skipped: this is uid $(id -u); run make test as root as well"
 		return
 	fi
-	BRIG_BIN=$PWD/bin/brig go_test
+	BRIG_BIN=$PWD/bin/brig run_tests
 }
 
 # The suite on other systems: who starts the machines does not matter. It prints
@@ -108,7 +134,7 @@ tests_as_root() {
 begin_machines() {
 	local part=(-test.short)
 	[[ ${BRIG_TEST_MACHINES-} != whole ]] || part=()
-	"$GO" test -c -tags machines -o "$dir/machines.test" ./e2e/vm || return
+	compile test -c -tags machines -o "$dir/machines.test" ./e2e/vm || return
 	begin machines env -C e2e/vm BRIG_TEST_ALONE="$dir/alone" \
 		"$dir/machines.test" -test.timeout 60m -test.v "${part[@]}" -test.run '^TestMachines$'
 }
@@ -116,8 +142,7 @@ begin_machines() {
 # Where there are no machines, of which the older one has the same version: an old
 # kernel is a process of an ordinary user's, whoever starts it, and waits for its own.
 begin_old_kernel() {
-	"$GO" test -c -o "$dir/old-kernel.test" ./e2e || return
-	begin old-kernel env -C e2e BRIG_BIN="$PWD/bin/brig" "$dir/old-kernel.test" -test.v -test.run '^TestOldKernel$'
+	begin old-kernel env -C e2e BRIG_BIN="$PWD/bin/brig" "$tests/e2e.test" -test.v -test.run '^TestOldKernel$'
 }
 
 fuzz_program() {
@@ -134,7 +159,7 @@ fuzz_program() {
 fuzz() {
 	local file package
 	grep -rl --include='*_test.go' '^func Fuzz' . | xargs dirname | sort -u | while read -r package; do
-		"$GO" test -c -gcflags='github.com/brig-sandbox/...=-d=libfuzzer' -gcflags='github.com/BurntSushi/...=-d=libfuzzer' \
+		compile test -c -gcflags='github.com/brig-sandbox/...=-d=libfuzzer' -gcflags='github.com/BurntSushi/...=-d=libfuzzer' \
 			-o "$(fuzz_program "$package")" "$package" || exit
 	done || return
 	grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
@@ -153,11 +178,12 @@ leaks() {
 	"$GO" run ./e2e/leakcheck after "$dir/before.json"
 }
 
-"$GO" run ./e2e/leakcheck before "$dir/before.json" || exit 1
+compile run ./e2e/leakcheck before "$dir/before.json" || exit 1
 echo
 echo "== what brig finds here"
 bin/brig doctor --json || true
 [[ ${BRIG_TEST_MACHINES-} == off ]] || begin_machines
+stage build build_tests
 stage fuzz fuzz
 [[ ${BRIG_TEST_MACHINES-} != off ]] || begin_old_kernel
 stage user tests_as_user

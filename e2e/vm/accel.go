@@ -34,7 +34,9 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 // start. The time is the processor's own counter, since the other clocks are
 // devices, whose emulation stops the processor; it can be relied on because it is
 // the host's. A tick comes at fixed times, since QEMU's main loop is woken by each
-// timer that the kernel sets anew; then time is told in steps of 4 ms.
+// timer that the kernel sets anew; then time is told in steps of 4 ms. Of the security
+// modules it has those that restrict somebody here: the others are asked at every file
+// and confine nobody.
 //
 // It starts one of its two processors. QEMU before 8.1 may keep code that one
 // processor has translated while another one changed it, and the kernel changes
@@ -44,6 +46,7 @@ var kvm = processor{qemu: []string{"-accel", "kvm", "-cpu", "host"}}
 var tcg = processor{
 	qemu: []string{"-accel", "tcg,thread=multi", "-cpu", "max,xsave=off,smap=off,smep=off,pku=off,la57=off" + noByteMoves},
 	kernel: "maxcpus=1 nohz=off highres=off audit=0 norandmaps tsc=reliable clocksource=tsc mitigations=off init_on_alloc=0 hardened_usercopy=off rcupdate.rcu_expedited=1 " +
+		"nokaslr lsm=landlock,yama apparmor=0 " +
 		"systemd.default_timeout_start_sec=600",
 }
 

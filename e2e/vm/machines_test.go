@@ -107,29 +107,34 @@ func testSystem(t *testing.T, s system, disk string) {
 	g.must(t, m.user, "systemctl --user log-level warning")
 
 	t.Run("sessions", g.testSessions)
-	if !g.shared || s.role == "user" {
-		t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
-	}
-	if !g.shared || s.role == "root" {
-		t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
-	}
 	inBoth := func(t *testing.T, test func(t *testing.T, s *session)) {
 		t.Run("user", func(t *testing.T) { test(t, m.user) })
 		t.Run("root", func(t *testing.T) { test(t, m.root) })
 	}
+	// What waits much is first, while there is other work for the processor.
 	t.Run("groups", func(t *testing.T) { inBoth(t, g.groups) })
-	for _, name := range s.more {
-		t.Run(name, func(t *testing.T) { g.scripts(t, m.user, name) })
-	}
 	t.Run("variants", g.testVariants)
 	t.Run("limits", func(t *testing.T) {
 		defer g.delegateAll(t)()
 		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "limits") })
+	})
+	for _, name := range s.more {
+		t.Run(name, func(t *testing.T) { g.scripts(t, m.user, name) })
+	}
+	if !g.shared || s.role == "user" {
+		t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
+	}
+	if g.shared && s.role == "user" {
+		t.Run("disks", g.disks)
+	}
+	if !g.shared || s.role == "root" {
+		t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
+	}
+	t.Run("measured", func(t *testing.T) {
 		alone(t)
+		defer g.delegateAll(t)()
 		defer g.processors(t)()
-		t.Run("measured", func(t *testing.T) {
-			inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
-		})
+		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
 	})
 	t.Run("left", g.testNothingLeft)
 	t.Logf("QEMU used %v of CPU time", m.cpuTime())

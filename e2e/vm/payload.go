@@ -79,7 +79,7 @@ func goTool(ctx context.Context, tree string, args ...string) error {
 	}
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = tree
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOGC=400") // it need not look after its memory
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
