@@ -89,12 +89,13 @@ build_tests() {
 # run_tests [PROGRAM] tests every package, one after the other: the leak tests look at
 # the whole host, and the sandboxes of another package are no leak. The program runs
 # the tests, as go test -exec has it. What a package says is only shown when it failed.
+# As with go test, it ignores no signal, whoever started this in the background.
 run_tests() {
 	local module package begin said rc=0
 	module=$("$GO" list -m) || return
 	while read -r package; do
 		begin=$SECONDS
-		if said=$(cd ".${package#"$module"}" && "$@" "$tests/${package##*/}.test" \
+		if said=$(cd ".${package#"$module"}" && env --default-signal "$@" "$tests/${package##*/}.test" \
 			-test.paniconexit0 -test.timeout=10m -test.skip='^TestOldKernel$' </dev/null 2>&1); then
 			printf 'ok\t%s\t%d s\n' "$package" "$((SECONDS - begin))"
 		else

@@ -98,6 +98,9 @@ func start(ctx context.Context, image, payload, console string, p processor) (*m
 	cmd := exec.CommandContext(ctx, qemu, args...)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.ExtraFiles = theirs
+	// The tables in which an emulator looks up what it has translated are many
+	// megabytes, and their pages are best large.
+	cmd.Env = append(os.Environ(), "GLIBC_TUNABLES=glibc.malloc.hugetlb=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	begun := make(chan error)
 	go func() {

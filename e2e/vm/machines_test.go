@@ -124,9 +124,6 @@ func testSystem(t *testing.T, s system, disk string) {
 	if !g.shared || s.role == "user" {
 		t.Run("user", func(t *testing.T) { g.suite(t, m.user) })
 	}
-	if g.shared && s.role == "user" {
-		t.Run("disks", g.disks)
-	}
 	if !g.shared || s.role == "root" {
 		t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
 	}

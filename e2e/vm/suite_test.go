@@ -21,9 +21,8 @@ var usersScript = regexp.MustCompile(`(?m)^(lesson|limit)-|^need .*\bunprivilege
 
 // suite runs all that looks at a kernel, with fewer sandboxes in the tests that
 // make many. Shared, each role has its part of it: an ordinary user what needs one,
-// the lessons, the limits and what is no script, root the other scripts, and both
-// what control groups and service managers contribute to. Full disks, which need
-// root, are with the user's part: in the older system, which has less to do.
+// the lessons, the limits and what is no script, root the other scripts and full
+// disks, and both what control groups and service managers contribute to.
 func (g *guest) suite(t *testing.T, s *session) {
 	t.Helper()
 	skip := "^(" + outside + "|TestMachine)$"
@@ -32,17 +31,12 @@ func (g *guest) suite(t *testing.T, s *session) {
 	}
 	args := []string{"-test.skip", skip}
 	if g.shared && s == g.root {
-		args = append(args, "-test.run", "^TestScripts$")
+		args = append(args, "-test.run", "^(TestScripts|TestFullDisk.*)$")
 	}
 	if g.slow {
 		args = append(args, "-runs=60")
 	}
 	g.test(t, s, "e2e", nil, nil, args...)
-}
-
-// disks are the tests of full disks, where root's part of the suite leaves them out.
-func (g *guest) disks(t *testing.T) {
-	g.test(t, g.root, "e2e", nil, nil, "-test.run", "^TestFullDisk")
 }
 
 // others are the scripts that the other role runs.
