@@ -101,11 +101,6 @@ func testSystem(t *testing.T, s system, disk string) {
 	t.Logf("Linux %s, both sessions after %v; alice is in %s", m.user.Kernel, since(begin), m.user.Cgroup)
 	g := &guest{machine: m, slow: why != "", shared: why != "" && testing.Short(), logs: logs}
 
-	// A line in the journal for each scope would cost an emulated processor more
-	// than the scope does.
-	g.must(t, m.root, "systemctl log-level warning")
-	g.must(t, m.user, "systemctl --user log-level warning")
-
 	t.Run("sessions", g.testSessions)
 	inBoth := func(t *testing.T, test func(t *testing.T, s *session)) {
 		t.Run("user", func(t *testing.T) { test(t, m.user) })
@@ -129,7 +124,7 @@ func testSystem(t *testing.T, s system, disk string) {
 	}
 	t.Run("measured", func(t *testing.T) {
 		alone(t)
-		defer g.delegateAll(t)()
+		g.delegateAll(t) // to the end of the machine, which is near
 		defer g.processors(t)()
 		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
 	})
