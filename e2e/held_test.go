@@ -200,6 +200,11 @@ func (s *session) killBoth() {
 	asker := s.asker()
 	for _, do := range []func() error{
 		func() error { return s.cmd.Process.Signal(syscall.SIGSTOP) },
+		// Until each of its threads has stopped, it may see the other's end.
+		func() error {
+			_, err := syscall.Wait4(s.cmd.Process.Pid, nil, syscall.WUNTRACED, nil)
+			return err
+		},
 		func() error { return syscall.Kill(asker, syscall.SIGKILL) },
 		s.cmd.Process.Kill,
 	} {
