@@ -34,33 +34,34 @@ func TestImagesKilled(t *testing.T) {
 		}
 		return string(out)
 	}
-	// Some thousand files, so that there is something to be killed in. On a slow
-	// machine fewer take as long.
-	runs, dirs := 30, 40
+	runs := 30
 	if slow() > 1 {
-		runs, dirs = 4, 8
-	}
-	root := filepath.Join(dir, "root")
-	for i := range dirs {
-		sub := filepath.Join(root, fmt.Sprint(i))
-		if err := os.MkdirAll(sub, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for j := range 50 {
-			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint(j)), []byte(strings.Repeat("x", 3000)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	archive := filepath.Join(dir, "root.tar")
-	if out, err := exec.Command("tar", "-C", root, "--owner=7", "--group=7", "-cf", archive, ".").CombinedOutput(); err != nil {
-		t.Fatalf("tar: %v: %s", err, out)
+		runs = 4
 	}
 	t.Cleanup(func() { _ = brig("prune", "--all").Run() })
-
-	begin := time.Now()
-	must("import", archive, "x")
-	typical := time.Since(begin)
+	root, archive := filepath.Join(dir, "root"), filepath.Join(dir, "root.tar")
+	// As many files, up to some thousand, as there is time to be killed in.
+	var typical time.Duration
+	for dirs, i := 8, 0; dirs <= 64 && typical < time.Second/4; dirs *= 2 {
+		for ; i < dirs; i++ {
+			sub := filepath.Join(root, fmt.Sprint(i))
+			if err := os.MkdirAll(sub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for j := range 50 {
+				if err := os.WriteFile(filepath.Join(sub, fmt.Sprint(j)), []byte(strings.Repeat("x", 3000)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if out, err := exec.Command("tar", "-C", root, "--owner=7", "--group=7", "-cf", archive, ".").CombinedOutput(); err != nil {
+			t.Fatalf("tar: %v: %s", err, out)
+		}
+		must("prune", "--all")
+		begin := time.Now()
+		must("import", archive, "x")
+		typical = time.Since(begin)
+	}
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	killed := 0

@@ -123,8 +123,8 @@ func testSystem(t *testing.T, s system, disk string) {
 		t.Run("root", func(t *testing.T) { g.suite(t, m.root) })
 	}
 	t.Run("measured", func(t *testing.T) {
-		alone(t)
 		g.delegateAll(t) // to the end of the machine, which is near
+		alone(t)
 		defer g.processors(t)()
 		inBoth(t, func(t *testing.T, s *session) { g.scripts(t, s, "measured") })
 	})
