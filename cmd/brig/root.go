@@ -41,6 +41,7 @@ are needed. Every limit is either enforced and proven, or refused.`,
 			return cmd.Help()
 		},
 	}
+	root.SetFlagErrorFunc(suggestFlag)
 	all := subcommands()
 	if len(args) > 0 {
 		for _, sub := range all {

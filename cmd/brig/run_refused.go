@@ -11,14 +11,14 @@ import (
 // explainFlag says more of a flag that brig does not have, where docker or
 // podman has it and there is a reason. It is looked at when parsing has failed,
 // and costs no other run anything.
-func explainFlag(_ *cobra.Command, err error) error {
+func explainFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return err
 	}
 	reason, fix := refusedFlag(unknown.GetSpecifiedName())
 	if reason == "" {
-		return err
+		return suggestFlag(cmd, err)
 	}
 	return fmt.Errorf("--%s is not accepted: %s\n  fix: %s", unknown.GetSpecifiedName(), reason, fix)
 }
