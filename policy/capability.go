@@ -33,7 +33,7 @@ func checkCapability(s string) string {
 	if slices.Contains(all, s) {
 		return ""
 	}
-	if near := nearest(normalCapability(s), all); near != "" {
+	if near := Nearest(normalCapability(s), all); near != "" {
 		return "there is no such capability; did you mean " + quote(near) + "?"
 	}
 	return "there is no such capability"

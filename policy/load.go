@@ -158,7 +158,7 @@ func (l *loader) notFound(name string) *Fault {
 	names := ShippedNames(l.opts.Shipped)
 	problem := fmt.Sprintf("there is no policy called %s; shipped are %s, and a file is given with its path (./%s.toml)",
 		quote(name), strings.Join(names, ", "), printable(name))
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		problem += fmt.Sprintf("; did you mean %q?", near)
 	}
 	return &Fault{Problem: problem, Cause: ErrNotFound}
@@ -276,7 +276,7 @@ func (l *loader) parent(doc *document, parent string, above []string) (*document
 		names := ShippedNames(l.opts.Shipped)
 		problem := fmt.Sprintf("there is no shipped policy called %s; there are %s, and a file is written with a slash (\"./%s.toml\")",
 			quote(parent), strings.Join(names, ", "), parent)
-		if near := nearest(parent, names); near != "" {
+		if near := Nearest(parent, names); near != "" {
 			problem += fmt.Sprintf("; did you mean %q?", near)
 		}
 		return nil, problem

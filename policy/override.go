@@ -135,7 +135,7 @@ func (o *overrider) scalar(name, value, flag string) string {
 	k := findPath(name)
 	if k == nil || k.field == nil || k.kind == kindTable || k.kind == kindTables || name == "version" {
 		problem := "there is no key " + quote(name) + " that a flag can set"
-		if near := nearest(name, keyPaths()); near != "" {
+		if near := Nearest(name, keyPaths()); near != "" {
 			problem += fmt.Sprintf("; did you mean %q?", near)
 		}
 		return problem

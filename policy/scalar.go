@@ -132,7 +132,7 @@ func (k *key) isNumeric() bool {
 func (k *key) setString(s string, dst any) string {
 	if len(k.accept) > 0 && !slices.Contains(k.accept, s) {
 		problem := k.refuse(quote(s), "")
-		if near := nearest(s, k.accept); near != "" {
+		if near := Nearest(s, k.accept); near != "" {
 			problem += fmt.Sprintf("; did you mean %q?", near)
 		}
 		return problem

@@ -17,7 +17,7 @@ func unknownKey(t *table, name, at string) string {
 	for i := range t.keys {
 		names[i] = t.keys[i].name
 	}
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		return fmt.Sprintf("there is no such key in %s; did you mean %q?", where, near)
 	}
 	if path := findName(&policyTable, "", name); path != "" {
@@ -42,9 +42,9 @@ func findName(t *table, at, name string) string {
 	return ""
 }
 
-// nearest is the candidate with the fewest edits to s, if they are few enough
+// Nearest returns the candidate with the fewest edits to s, if they are few enough
 // to be a typing error; "" otherwise.
-func nearest(s string, candidates []string) string {
+func Nearest(s string, candidates []string) string {
 	best, fewest := "", 1+max(1, min(len(s), 12)/3)
 	for _, c := range candidates {
 		if strings.EqualFold(c, s) || strings.ReplaceAll(s, "-", "_") == c {
